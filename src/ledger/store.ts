@@ -1,0 +1,166 @@
+/**
+ * The port that every store fulfils. A store keeps lines (docs/format.md) and finds them again; it knows nothing of
+ * sealing, idempotency or policy. What it promises is tested by the contract suite of `cortex-ledger/testing`:
+ *
+ * 1. `append` is atomic and durable before it resolves, or has no effect; it compares the head and refuses a stale
+ *    one with `head_moved`.
+ * 2. Records come back byte for byte.
+ * 3. A second writer is refused (`locked`), or serialised, never interleaved.
+ * 4. After a crash at any point, opening for writing recovers by itself: every acknowledged record is there, no half
+ *    record and no half append is.
+ * 5. Where the outcome of a write is unknown, the error says so (`details.outcome_unknown`); `state` then tells the truth.
+ * 6. Reading streams in bounded memory at any size. Opening costs the same at any size.
+ * 7. A failed write is a typed error, leaves nothing half-written, and the next append goes on when the cause is gone.
+ */
+import type { Outcome, RecordHeader } from '../verify/header.ts'
+import type { Problem } from '../verify/report.ts'
+
+/** The end of a ledger: its size, the hash that the next record's `previous_hash` must be, and the last `recorded_at`. */
+export interface Head {
+  readonly size: number
+  /** Hash of the last record; GENESIS where size is 0. */
+  readonly hash: string
+  readonly recorded_at: string | null
+}
+
+/** What sealing a batch needs to know; one consistent view in one round trip. */
+export interface StateRequest {
+  /** Streams whose last version is asked for. */
+  readonly streams: readonly string[]
+  /** Ids that may be in the ledger already. */
+  readonly run_ids: readonly string[]
+}
+
+export interface StoreState {
+  readonly head: Head
+  /** Last `stream_version` of each asked stream that has one. */
+  readonly streams: ReadonlyMap<string, number>
+  /** The whole line of each asked run_id that is there. */
+  readonly runs: ReadonlyMap<string, Uint8Array>
+  /** The store's own clock in µs since the epoch, where many writers share it; else null. */
+  readonly now: number | null
+}
+
+/** A record as it goes to the store. The line is `formatLine` of these parts. */
+export interface SealedRecord {
+  readonly hash: string
+  readonly header: RecordHeader
+  /** Canonical JSON of the header: the hashed bytes. */
+  readonly header_text: string
+  /** The JSON array's exact text, or null where nobody signed. */
+  readonly signatures_text: string | null
+  readonly salt: string
+  /** Canonical JSON of the entry. */
+  readonly entry_text: string
+  /** From the entry, for queries only. */
+  readonly provider: string | null
+  readonly model: string | null
+}
+
+/** Any of the values fits; all keys that are there must fit. Times are in the header's spelling. */
+export interface RecordFilter {
+  readonly run_id?: readonly string[]
+  readonly correlation_id?: readonly string[]
+  readonly causation_id?: readonly string[]
+  readonly actor?: readonly string[]
+  readonly action?: readonly string[]
+  readonly outcome?: readonly Outcome[]
+  readonly type?: readonly string[]
+  readonly stream?: readonly string[]
+  /** A record fits when it has every one of these tags. */
+  readonly tags?: readonly string[]
+  readonly provider?: readonly string[]
+  readonly model?: readonly string[]
+  /** `timestamp` (when it happened): inclusive, exclusive. */
+  readonly since?: string
+  readonly until?: string
+  /** `recorded_at`: inclusive, exclusive. */
+  readonly recorded_since?: string
+  readonly recorded_until?: string
+}
+
+/** Which records, in which order. Positions: `from` inclusive, `before` exclusive, both in seq. */
+export interface Selection {
+  readonly filter: RecordFilter
+  readonly from: number
+  /** Exclusive; Infinity for all that are there when reading starts. */
+  readonly before: number
+  /** Highest position first. */
+  readonly reverse: boolean
+  /** Infinity for all. */
+  readonly limit: number
+}
+
+/** The columns by which records can be counted in groups. */
+export const TALLY_COLUMNS = ['actor', 'action', 'outcome', 'type', 'stream', 'provider', 'model'] as const
+export type TallyColumn = (typeof TALLY_COLUMNS)[number]
+
+export interface StoreDescription {
+  /** `memory`, `jsonl`, `sqlite`. */
+  readonly kind: string
+  /** Bytes that the records take in the store. */
+  readonly bytes: number
+  /** Further figures in the store's own words, such as `segments` or `index_lag_records`. */
+  readonly [figure: string]: number | string | boolean | null
+}
+
+/** Takes a store's records for verification, in the order of position. Fulfilled by `LedgerVerifier` of src/verify. */
+export interface AuditSink {
+  /** The lines that follow are of this file (its name relative to the ledger), whose name promises `first_seq`; null: rows. */
+  file(name: string | null, first_seq: number | null): void
+  /** One line without its line feed: `bytes[start, end)`. `position` is its byte offset in the file, or its row. */
+  line(bytes: Uint8Array, start: number, end: number, position: number): void
+  /**
+   * The bytes after the last line feed of the current file. `live`: this is the live end and a writer holds the lock
+   * (a note); `tail`: the live end without a writer; `sealed`: a segment that another one follows.
+   */
+  unended(position: number, length: number, state: 'live' | 'tail' | 'sealed'): void
+  /** What only the store can see, such as an index column that differs. */
+  problem(problem: Problem): void
+  /** The store compared its index columns with every record (or why it did not). */
+  columnsChecked(missing?: string): void
+}
+
+export interface AppendOptions {
+  /** The first of these records begins a new segment (stores without segments ignore it). */
+  readonly newSegment?: boolean
+}
+
+export interface Store {
+  readonly kind: string
+  /** The path or URL, for messages. */
+  readonly location: string
+  readonly readOnly: boolean
+  /** True when the store would like its live segment sealed and a new one begun. */
+  readonly segmentFull: boolean
+  /** Name of the live segment, or null where the store has none. */
+  readonly segmentName: string | null
+  /** What recovery did at opening, to be recorded by the ledger; null where there was nothing to do. */
+  readonly recovered: { readonly bytes: number; readonly moved_to: string; readonly reason: string } | null
+
+  state(request: StateRequest): Promise<StoreState>
+  /** @throws LedgerError `head_moved` | `disk_full` | `io_error` | `read_only` | `locked`; nothing is written unless `details.outcome_unknown`. */
+  append(records: readonly SealedRecord[], expected: Head, options?: AppendOptions): Promise<void>
+  /** For a process that is exiting, where nothing asynchronous runs any more; absent where a store can't. */
+  readonly atExit?: ExitAppender
+
+  /** Lines without line feed, in chunks of bounded size, each record one exact line. */
+  read(selection: Selection): AsyncIterable<readonly Uint8Array[]>
+  count(filter: RecordFilter): Promise<number>
+  /** Number of records by a column's values; records without the value are left out. */
+  tally(column: TallyColumn, filter: RecordFilter): Promise<ReadonlyMap<string, number>>
+  describe(): Promise<StoreDescription>
+  /** Feeds every record to the sink, whatever state the store is in; never throws on data, and changes nothing. */
+  audit(sink: AuditSink, signal?: AbortSignal): Promise<void>
+  /** What is derived (an index) is up to date when this resolves. */
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+/** The blocking siblings of `state` and `append`, used only in a process's `exit` handler. */
+export interface ExitAppender {
+  /** Waits for an append that is under way, however it ends. */
+  settle(): void
+  state(request: StateRequest): StoreState
+  append(records: readonly SealedRecord[], expected: Head): void
+}

@@ -1,0 +1,117 @@
+/**
+ * What a verification says: four verdicts that are kept apart because they are different claims, and the
+ * problems behind them. Nothing here ever throws on data. Source: docs/format.md, "Verification".
+ */
+
+export type Verdict = 'pass' | 'fail' | 'not checked'
+
+/** The closed set of problem codes; docs/format.md explains each. */
+export const PROBLEM_CODES = [
+  /** The line does not have the form of a record (grammar, UTF-8, a header that breaks a rule, signatures, salt, entry). */
+  'malformed_record',
+  /** SHA-256(0x00 ‖ header) is not the line's `hash`. */
+  'hash_mismatch',
+  /** SHA-256 of salt and entry is not the header's `entry_hash`. */
+  'entry_mismatch',
+  /** The header's `previous_hash` is not the hash of the record before. */
+  'chain_broken',
+  /** One or more positions are not there. `seq` is the first missing position, `found` the position that came instead. */
+  'missing_records',
+  /** A record that does not belong where it stands: inserted, doubled or moved. `seq` is the position it stands at. */
+  'unexpected_record',
+  /** The last line of the live end has no line feed, and no writer is at work. */
+  'torn_tail',
+  /** A sealed segment's last line has no line feed. */
+  'unended_segment',
+  /** A segment file's name is not the position of its first record. */
+  'segment_misplaced',
+  /** Record 0 is not a `LedgerCreated`, or its actor is not a legal origin, or not the origin that was asked for. */
+  'wrong_origin',
+  /** `recorded_at` is below the record's before, and the record is no `ClockMovedBack`. */
+  'clock_moved_back',
+  /** A `run_id` that an earlier record has. */
+  'duplicate_run_id',
+  /** `stream_version` is not the one after the stream's last. */
+  'stream_version_gap',
+  /** An append of several records is not whole: `append_last_seq` names a position that is not there or not of it. */
+  'incomplete_append',
+  /** The entry is one JSON object but its bytes are not RFC 8785 canonical. */
+  'entry_not_canonical',
+  /** The entry is withheld, and no record names it as erased or archived. */
+  'withheld_unnamed',
+  /** A record of the reserved stream or of a reserved type that is not both. */
+  'reserved_misused',
+  /** A store's index column differs from the record. `expected` and `found` start with `<column>=`. */
+  'column_mismatch',
+  /** The store itself could not be read at this place (a damaged database page, an unreadable file). */
+  'unreadable',
+] as const
+
+export type ProblemCode = (typeof PROBLEM_CODES)[number]
+
+/** Where the problem lies: a byte offset in a file (relative to the ledger), or a row of the records table. */
+export type Where = { readonly file: string; readonly byte: number } | { readonly row: number }
+
+export interface Problem {
+  readonly code: ProblemCode
+  /** 0-based position of the record in the ledger; null where it can't be told. */
+  readonly seq: number | null
+  readonly expected: string | null
+  readonly found: string | null
+  readonly where: Where | null
+}
+
+/** Something worth saying that is no problem. */
+export interface Note {
+  readonly code: 'unended_line_of_live_writer' | 'unknown_header_key' | 'newer_format' | 'erasure_pending'
+  readonly seq: number | null
+  readonly text: string
+  readonly where: Where | null
+}
+
+/** Checks that need memory for every id, or more time; each stands for itself. */
+export interface SubCheck {
+  readonly verdict: Verdict
+  /** What would be needed, where the verdict is `not checked`. */
+  readonly missing?: string
+}
+
+export interface Verdicts {
+  /** Is every record what it was when it was hashed, and in its place? */
+  readonly integrity: Verdict
+  /** Did the holder of a key say so? */
+  readonly authenticity: Verdict
+  /** Is nothing missing at the end, or from a view that others saw? */
+  readonly completeness: Verdict
+  /** Did it exist by then? */
+  readonly time: Verdict
+}
+
+export interface VerificationReport {
+  /** No verdict is `fail`. `not checked` is not `fail`: read `missing` to see what was not claimed. */
+  readonly ok: boolean
+  /** Number of records: one more than the last position that was accepted. */
+  readonly size: number
+  /** Hash of the last record, or null where there is none. */
+  readonly head: string | null
+  /** The actor of record 0, or null where it can't be read. */
+  readonly origin: string | null
+  readonly verdicts: Verdicts
+  /** For each verdict that is `not checked`: what would be needed. */
+  readonly missing: { readonly [verdict in keyof Verdicts]?: string }
+  readonly checks: {
+    readonly run_ids_unique: SubCheck
+    readonly stream_versions: SubCheck
+    readonly entries_canonical: SubCheck
+    readonly columns: SubCheck
+  }
+  /** The first problems, in the order of the ledger (at most `problems_max` of them). */
+  readonly problems: readonly Problem[]
+  /** How many problems there are in all. */
+  readonly problems_total: number
+  readonly notes: readonly Note[]
+  /** Entries that are not there, by why. */
+  readonly withheld: { readonly erased: number; readonly archived: number; readonly unnamed: number; readonly pending: number }
+  /** `recorded_at` of the first and the last record. */
+  readonly recorded: { readonly first: string | null; readonly last: string | null }
+}
