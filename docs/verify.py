@@ -1,0 +1,369 @@
+#!/usr/bin/env python3
+"""Verifies a cortex-ledger ledger: its directory, or a file of record lines. Written from format.md alone, with nothing
+but the standard library of Python 3.9 or newer. Prints `seq code` for each problem; exit code 0: none, 1: problems.
+
+    python3 verify.py LEDGER_DIR|FILE.jsonl [--json] [--canonical] [--origin ORIGIN]
+"""
+import argparse, base64, calendar, decimal, hashlib, json, os, re, sys
+from collections import namedtuple
+
+# --- The line and its parts: sections "The line" to "Signatures of a record" -----------------------------------------
+TEXT = rb'"(?:[^"\\\x00-\x1f\x7f\xc2]|\xc2[^\x80-\x9f]|\\["\\])+"'
+MEMBER = re.compile(rb'[{,]"([a-z][a-z0-9_]*)":(%s|(?:0|[1-9][0-9]{0,15})|\[%s(?:,%s)*\])(?=[,}])' % (TEXT, TEXT, TEXT))
+SIG = rb'\{"key":"[0-9a-f]{8}","alg":"(?:ed25519|rsa-pss-sha256)","sig":"[A-Za-z0-9+/]+={0,2}"\}'
+REST = re.compile(rb'(?:,"signatures":(\[%s(?:,%s)*\]))?(?:,"entry":null\}|,("salt":"[A-Za-z0-9_-]{21}[AQgw]","entry":(\{.*\}))\})'
+                  % (SIG, SIG), re.S)
+HEX = re.compile('[0-9a-f]{64}')
+TIME = re.compile(r'([0-9]{4})-(0[1-9]|1[0-2])-([0-9]{2})T(?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}\.[0-9]{6}Z')
+ORIGIN = re.compile(r'(?!cortex-ledger/)[^\s+\x00-\x1f\x7f-\x9f\ufeff]+')
+KEYS = {**dict.fromkeys('action actor entry_hash outcome previous_hash recorded_at run_id stream timestamp type'.split(), str),
+        **dict.fromkeys('schema seq stream_version v'.split(), int)}
+OPTIONAL = {'append_last_seq': int, 'causation_id': str, 'correlation_id': str, 'signers': list, 'tags': list}
+OUTCOMES = 'success failure denied cancelled timeout unknown'.split()
+OWN_TYPES = ('LedgerCreated KeyAdded KeyRetired SnapshotTaken SegmentSealed EntriesArchived EntriesRestored EntryErased '
+             'LegalHoldPlaced LegalHoldReleased ClockMovedBack RecordingGapDetected').split()
+
+
+def need(condition, what='grammar'):
+    if not condition:
+        raise ValueError(what)
+    return condition
+
+
+def is_time(text):
+    match = TIME.fullmatch(text)
+    return match and 1 <= int(match[3]) <= calendar.monthrange(int(match[1]), int(match[2]))[1]
+
+
+def utf16(text):
+    return text.encode('utf-16-be', 'surrogatepass')
+
+
+def parse_header(line):
+    """The header that starts at byte 84, and where it ends."""
+    at, header, last = 84, {}, ''
+    while at == 84 or line[at] != 0x7d:
+        match = need(MEMBER.match(line, at))
+        last, key = match[1].decode(), last
+        need((line[at] == 0x7b) == (at == 84) and last > key, 'order of keys')
+        at, value = match.end(), json.loads(match[2])
+        items = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        need(len(items) <= 64 and all(len(item.encode()) <= 512 for item in items), last)
+        need(all(utf16(a) < utf16(b) for a, b in zip(items, items[1:])), last)
+        need(not isinstance(value, int) or value < 2**53, last)
+        header[last] = value
+    for key, kind in {**KEYS, **OPTIONAL}.items():
+        need(isinstance(header[key], kind) if key in header else key in OPTIONAL, key)
+    need(at + 1 - 84 <= 16384 and header['v'] == 1 and header['outcome'] in OUTCOMES and header['schema'] >= 1)
+    need(HEX.fullmatch(header['entry_hash']) and is_time(header['recorded_at']) and is_time(header['timestamp']))
+    need(HEX.fullmatch(header['previous_hash']) if header['seq'] else header['previous_hash'] == 'GENESIS')
+    need(header.get('append_last_seq', header['seq']) >= header['seq'])
+    return header, at + 1
+
+
+def parse_later_header(raw):
+    header = json.loads(raw)
+    need(isinstance(header['v'], int) and header['v'] > 1 and isinstance(header['seq'], int) and 0 <= header['seq'] < 2**53)
+    need(HEX.fullmatch(header['previous_hash']) or header['previous_hash'] == 'GENESIS')
+    return header
+
+
+class Number(float):
+    """A JSON number."""
+
+
+def refuse(token):
+    raise ValueError(token)
+
+
+def canonical(value):
+    if isinstance(value, dict):
+        return '{%s}' % ','.join(canonical(key) + ':' + canonical(value[key]) for key in sorted(value, key=utf16))
+    if isinstance(value, list):
+        return '[%s]' % ','.join(map(canonical, value))
+    if not isinstance(value, Number):
+        return json.dumps(value, ensure_ascii=False)
+    need(abs(value) < 2**53 or 1e21 <= abs(value) < float('inf'), 'number')
+    sign, digits, exponent = decimal.Decimal(float.__repr__(value)).normalize().as_tuple()
+    text, point = ''.join(map(str, digits)), len(digits) + exponent  # the number is 0.text × 10^point
+    if value == 0:
+        return '0'
+    if 0 < point <= 21:
+        text = text.ljust(point, '0')[:point] + ('.' + text[point:] if text[point:] else '')
+    elif -6 < point <= 0:
+        text = '0.' + '0' * -point + text
+    else:
+        text = text[0] + ('.' + text[1:] if text[1:] else '') + 'e%+d' % (point - 1)
+    return '-' * sign + text
+
+
+def check_entry(raw):
+    """The one JSON object that the slice is."""
+    text, depth = raw.decode(), 0
+    for bracket in re.findall(r'[][{}]', re.sub(r'"(?:[^"\\]|\\.)*"', '', text)):
+        depth += 1 if bracket in '[{' else -1
+        need(depth <= 64 and len(raw) <= 2**24, 'depth or size')
+    return json.loads(text, parse_constant=refuse, parse_int=Number, parse_float=Number)
+
+
+def check_rest(rest, header, spelling):
+    """What stands behind the header: the fault or None, and the entry or None."""
+    signatures, committed, entry = need(REST.fullmatch(rest)).groups()
+    signatures = json.loads(signatures or '[]')
+    need([one['key'] for one in signatures] == header.get('signers', []), 'signers')
+    for one in signatures:
+        sig = base64.b64decode(one['sig'], validate=True)
+        need(base64.b64encode(sig).decode() == one['sig'], 'base64')
+        need(len(sig) == 64 if one['alg'] == 'ed25519' else 256 <= len(sig) <= 2048, 'length of the signature')
+    if entry is None:
+        return None, None
+    value = check_entry(entry)
+    if hashlib.sha256(committed).hexdigest() != header['entry_hash']:
+        return 'entry_mismatch', value
+    try:
+        return None if not spelling or canonical(value).encode() == entry else 'entry_not_canonical', value
+    except ValueError:
+        return 'entry_not_canonical', value
+
+
+# A line that has a place in the chain (`header` is None for a later version), and one that has none.
+Record = namedtuple('Record', 'seq previous hash header entry fault where promised')
+Stray = namedtuple('Stray', 'fault where hashes')
+
+
+def parse_line(line, where, promised, spelling):
+    header = end = None
+    if len(line) > 17 * 2**20 or not re.match(rb'\{"hash":".{64}","header":\{', line, re.S):
+        return Stray('malformed_record', where, [])
+    try:
+        header, end = parse_header(line)
+        line[84:end].decode()
+    except (ValueError, IndexError):
+        header, found = None, re.compile(rb'\}(?=,"[se])').search(line, 84, 84 + 16387)
+        if not found:
+            return Stray('malformed_record', where, [])
+        end = found.end()
+    stated, actual = line[9:73].decode('latin-1'), hashlib.sha256(b'\0' + line[84:end]).hexdigest()
+    if stated != actual:
+        return Stray('hash_mismatch', where, [stated, actual]) if HEX.fullmatch(stated) else Stray('malformed_record', where, [actual])
+    try:
+        if header is None:
+            header = parse_later_header(line[84:end].decode())
+            return Record(header['seq'], header['previous_hash'], actual, None, {}, None, where, promised)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Stray('malformed_record', where, [actual])
+    try:
+        fault, entry = check_rest(line[end:], header, spelling)
+    except (ValueError, RecursionError):
+        fault, entry = 'malformed_record', {}
+    return Record(header['seq'], header['previous_hash'], actual, header, entry, fault, where, promised)
+
+
+# --- The ledger: section "Verification" ------------------------------------------------------------------------------
+NO_ONE = Record(-1, '', 'GENESIS', None, {}, None, None, None)
+LOOSE, LINKED = 1, 2
+
+
+def fit(tail, strays, record):
+    """Does the record continue the tail, where each of the strays between them may take a position?"""
+    gap = record.seq - tail.seq - 1
+    if gap == 0:
+        return LINKED if record.previous == tail.hash else 0
+    if gap < 0 or gap > len(strays):
+        return 0
+    hashes = strays[-1].hashes if gap == len(strays) else []
+    return LOOSE if not hashes else LINKED if record.previous in hashes else 0
+
+
+class Verifier:
+    def __init__(self, lines, origin):
+        self.lines, self.origin, self.problems = lines, origin, []
+        self.tail = self.head = NO_ONE
+        self.breaks, self.time, self.append, self.append_breaks = 0, '', None, 0
+        self.run_ids, self.streams, self.withheld, self.named, self.names_lost = set(), {}, [], [], False
+        at = 0
+        while at < len(lines):
+            at = self.step(at)
+        if self.append:
+            self.report('incomplete_append', self.append[0], self.append[2])
+        self.unnamed()
+
+    def report(self, code, seq, where):
+        self.problems.append({'code': code, 'seq': seq, 'where': where})
+
+    def strays_from(self, at):
+        end = at
+        while end < len(self.lines) and isinstance(self.lines[end], Stray):
+            end += 1
+        return self.lines[at:end], end
+
+    def report_strays(self, strays, first, last):
+        for index, stray in enumerate(strays):
+            self.report(stray.fault, max(first, min(first + index, last)), stray.where)
+
+    def step(self, at):
+        """Settles where the next record stands, with the strays before it; returns where to go on."""
+        (strays, at), tail, first = self.strays_from(at), self.tail, self.tail.seq + 1
+        place = first + len(strays)
+        if at == len(self.lines):
+            self.breaks += 1
+            self.report_strays(strays, first, float('inf'))
+            self.append = None
+            return at
+        one = self.lines[at]
+        if fit(tail, strays, one):
+            self.report_strays(strays, first, one.seq - 1)
+            self.accept(one, one.seq == first)
+            return at + 1
+        behind, next_at = self.strays_from(at + 1)
+        other = self.lines[next_at] if next_at < len(self.lines) else None
+        with_one = other and fit(one, behind, other)
+        without_one = other and fit(tail, strays + behind, other)
+        if not other and one.seq <= tail.seq or other and without_one and without_one >= with_one:
+            end = other.seq - 1 if other else float('inf')  # one was slipped in
+            spot = min(place, other.seq) if other else place
+            self.report_strays(strays, first, end if other else spot)
+            self.report('unexpected_record', spot, one.where)
+            self.report_strays(behind, spot if other else spot + 1, end)
+            if not other:
+                self.breaks, self.append = self.breaks + 1, None
+            else:
+                self.accept(other, other.seq == first)
+            return next_at + 1
+        if other and not with_one and 0 <= other.seq - place - 1 <= len(behind):  # one stands in another's place
+            self.report_strays(strays, first, place - 1)
+            self.report('unexpected_record', place, one.where)
+            self.report_strays(behind, place + 1, other.seq - 1)
+            self.accept(other, False)
+            return next_at + 1
+        if 0 <= one.seq - first <= len(strays):
+            self.report_strays(strays, first, one.seq - 1)
+            self.report('chain_broken', one.seq, one.where)
+        else:
+            self.report_strays(strays, first, place - 1)
+            if one.promised is None and one.seq > place:
+                self.report('missing_records', place, one.where)
+            elif one.promised is None and with_one and one.seq == tail.seq and not strays and one.previous == tail.previous:
+                self.report('unexpected_record', tail.seq, tail.where)
+            elif one.promised is None:
+                self.report('unexpected_record', place, one.where)
+        self.accept(one, False)
+        return at + 1
+
+    def accept(self, one, follows):
+        if not follows:
+            self.breaks, self.append = self.breaks + 1, None
+        if one.promised is not None:
+            self.report('segment_misplaced', one.seq, one.where)
+        if one.fault:
+            self.report(one.fault, one.seq, one.where)
+        if one.seq > self.head.seq:
+            self.head = one
+            self.meaning(one, follows)
+        self.tail = one
+
+    def meaning(self, one, follows):
+        """What the records say together."""
+        header, seq, entry = one.header, one.seq, one.entry
+        if header is None:
+            self.breaks, self.append = self.breaks + 1, None
+            return
+        kind, actor, stream, own = header['type'], header['actor'], header['stream'], header['stream'] == 'ledger'
+        report = lambda code: self.report(code, seq, one.where)
+        if follows and header['recorded_at'] < self.time and kind != 'ClockMovedBack':
+            report('clock_moved_back')
+        self.time = header['recorded_at']
+        if seq == 0 and (kind != 'LedgerCreated' or not ORIGIN.fullmatch(actor) or len(actor.encode()) > 255
+                         or self.origin not in (None, actor)):
+            report('wrong_origin')
+        last, append = header.get('append_last_seq'), self.append
+        if append:
+            if last != append[1]:
+                self.report('incomplete_append', append[0], append[2])
+            if last != append[1] or seq == append[1]:
+                self.append = None
+        if last is not None and not (append and last == append[1]):
+            if last > seq:
+                self.append = (seq, last, one.where)
+            elif self.append_breaks == self.breaks:
+                report('incomplete_append')
+        self.append_breaks = self.breaks
+        if own != (kind in OWN_TYPES) or own and entry is None:
+            report('reserved_misused')
+        if header['run_id'] in self.run_ids:
+            report('duplicate_run_id')
+        self.run_ids.add(header['run_id'])
+        version, breaks = self.streams.get(stream, (-1, 0))
+        if header['stream_version'] != version + 1 and breaks == self.breaks:
+            report('stream_version_gap')
+        self.streams[stream] = header['stream_version'], self.breaks
+        self.names_lost = self.names_lost or own and one.fault is not None
+        if entry is None and not own:
+            self.withheld.append(seq)
+        if own and entry and not one.fault and kind in ('EntryErased', 'EntriesArchived', 'EntriesRestored'):
+            for part in [entry, *(entry.get('records') or []), *(entry.get('ranges') or [])]:
+                spans = [(part.get('seq'), part.get('seq')), (part.get('first_seq'), part.get('last_seq'))]
+                spans += [(each, each) for each in part.get('seqs') or []]
+                self.named += [(kind, a, min(b, seq - 1)) for a, b in spans if a is not None and b is not None]
+
+    def unnamed(self):
+        ranges = []
+        for seq in self.withheld:
+            claims = [kind for kind, first, last in self.named if first <= seq <= last]
+            if 'EntryErased' in claims or claims and claims[-1] == 'EntriesArchived':
+                continue
+            if ranges and ranges[-1][1] == seq - 1:
+                ranges[-1][1] = seq
+            else:
+                ranges.append([seq, seq])
+        for first, _ in ranges[:1] if self.breaks or self.names_lost else ranges:
+            self.report('withheld_unnamed', first, None)
+
+
+def verify_files(files, origin=None, spelling=False):
+    """files: the name, the position that it promises for its first record (or None), and the bytes of each, in their order."""
+    lines = []
+    for name, first, data in files:
+        whole, start = data.split(b'\n'), 0
+        for number, line in enumerate(whole[:-1]):
+            item = parse_line(line, {'file': name, 'byte': start}, None, spelling)
+            if number == 0 and first is not None and isinstance(item, Record) and item.seq != first:
+                item = item._replace(promised=first)
+            lines.append(item)
+            start += len(line) + 1
+        if whole[-1]:
+            lines.append(Stray('torn_tail' if name == files[-1][0] else 'unended_segment', {'file': name, 'byte': start}, []))
+    verifier = Verifier(lines, origin)
+    return {'ok': not verifier.problems, 'size': verifier.head.seq + 1, 'head': verifier.head.hash if verifier.head.seq >= 0 else None,
+            'problems': verifier.problems}
+
+
+def read(path):
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Verifies a cortex-ledger ledger, or a file of record lines.')
+    parser.add_argument('ledger')
+    parser.add_argument('--json', action='store_true', help='print one JSON object')
+    parser.add_argument('--canonical', action='store_true', help='check the spelling of entries too')
+    parser.add_argument('--origin', help='the origin that the ledger must have')
+    args = parser.parse_args()
+    if os.path.isdir(args.ledger):
+        names = [name for name in os.listdir(os.path.join(args.ledger, 'segments')) if re.fullmatch(r'[0-9]{20}\.jsonl', name)]
+        files = [('segments/' + name, int(name[:20]), read(os.path.join(args.ledger, 'segments', name))) for name in sorted(names)]
+    else:
+        files = [(os.path.basename(args.ledger), None, read(args.ledger))]
+    report = verify_files(files, args.origin, args.canonical)
+    if args.json:
+        print(json.dumps(report))
+    else:
+        for problem in report['problems']:
+            print(problem['seq'], problem['code'], problem['where'] or '')
+        print('ok' if report['ok'] else 'NOT OK', report['size'], 'records, head', report['head'])
+    return 0 if report['ok'] else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,139 @@
+/** Lines of JSON from a file or a pipe: split at LF, decoded strictly, bounded. */
+import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
+
+/** An entry of 16 MiB whose characters are all spelled as \uXXXX is six times that on its line. */
+export const LINE_BYTES_MAX = 100 * 1024 * 1024
+const LF = 0x0a
+
+/** A line that is no text: what is wrong with it. */
+export class BadLine extends Error {
+  override readonly name = 'BadLine'
+}
+
+export interface InputLine {
+  /** From 1. */
+  readonly number: number
+  readonly text: string | BadLine
+  readonly bytes: number
+}
+
+/** Opens before anything else happens, so that a wrong path is told before a ledger is made. */
+export async function openInput(path: string | undefined): Promise<Readable> {
+  if (path === undefined || path === '-') return process.stdin
+  const handle = await open(path, 'r')
+  if ((await handle.stat()).isDirectory()) {
+    await handle.close()
+    throw Object.assign(new Error(`EISDIR: ${path} is a directory, and records come from a file of lines`), {
+      code: 'EISDIR',
+      syscall: 'read',
+    })
+  }
+  return createReadStream(path, { fd: handle })
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decode(bytes: Uint8Array, number: number): string | BadLine {
+  if (number === 1 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+    return new BadLine('the file begins with a byte order mark (BOM): save it as UTF-8 without one')
+  }
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    return new BadLine('the line is not valid UTF-8')
+  }
+}
+
+/** Every line, in chunks as they arrive; the last one need not be ended. An overlong line ends the input. */
+export async function* readLines(input: AsyncIterable<Uint8Array>): AsyncGenerator<InputLine, void, undefined> {
+  let number = 0
+  let parts: Uint8Array[] = []
+  let length = 0
+  const take = (last: Uint8Array): InputLine => {
+    const bytes = parts.length === 0 ? last : Buffer.concat([...parts, last])
+    parts = []
+    length = 0
+    number++
+    return { number, text: decode(bytes, number), bytes: bytes.length }
+  }
+  for await (const chunk of input) {
+    let start = 0
+    for (let end = chunk.indexOf(LF, start); end !== -1; end = chunk.indexOf(LF, start)) {
+      yield take(chunk.subarray(start, end))
+      start = end + 1
+    }
+    if (start === chunk.length) continue
+    parts.push(start === 0 ? chunk : chunk.subarray(start))
+    length += chunk.length - start
+    if (length > LINE_BYTES_MAX) {
+      yield {
+        number: number + 1,
+        text: new BadLine(`the line is over ${LINE_BYTES_MAX} bytes: keep large content elsewhere and record its digest`),
+        bytes: length,
+      }
+      return
+    }
+  }
+  if (length > 0) yield take(new Uint8Array(0))
+}
+
+// Between two of these nothing decides: strings, the only thing that can hold one by chance, are stepped over.
+const STRUCTURE = /["{}[\],]/g
+
+/** Where the string that begins before `from` ends: the place of its closing quote. */
+function closingQuote(text: string, from: number): number {
+  for (let at = text.indexOf('"', from); ; at = text.indexOf('"', at + 1)) {
+    let slash = at - 1
+    while (text[slash] === '\\') slash--
+    if ((at - 1 - slash) % 2 === 0) return at
+  }
+}
+
+interface Level {
+  /** Keys so far, or null in an array. */
+  readonly keys: Set<string> | null
+  wantsKey: boolean
+  name: string
+  items: number
+}
+
+/**
+ * The path of a key that an object of this text has twice, or null. `JSON.parse` would silently keep the last one,
+ * and what is recorded would not be what was given. @param text valid JSON
+ */
+export function doubledKey(text: string): string | null {
+  const levels: Level[] = []
+  STRUCTURE.lastIndex = 0
+  for (let match = STRUCTURE.exec(text); match !== null; match = STRUCTURE.exec(text)) {
+    const level = levels.at(-1)
+    switch (match[0]) {
+      case '{':
+        levels.push({ keys: new Set(), wantsKey: true, name: '', items: 0 })
+        break
+      case '[':
+        levels.push({ keys: null, wantsKey: false, name: '0', items: 0 })
+        break
+      case ',':
+        if (level === undefined) break
+        if (level.keys === null) level.name = String(++level.items)
+        else level.wantsKey = true
+        break
+      case '"': {
+        const end = closingQuote(text, match.index + 1)
+        STRUCTURE.lastIndex = end + 1
+        if (level === undefined || !level.wantsKey || level.keys === null) break
+        const key = JSON.parse(text.slice(match.index, end + 1)) as string
+        level.wantsKey = false
+        level.name = key
+        if (level.keys.has(key)) return levels.map(({ name }) => `/${name}`).join('')
+        level.keys.add(key)
+        break
+      }
+      default:
+        levels.pop()
+    }
+  }
+  return null
+}

@@ -1,0 +1,37 @@
+/** Which ledger a command is about: its argument, else CORTEX_LEDGER. */
+import { AuditLedger } from '../index.ts'
+import type { OpenOptions } from '../index.ts'
+import { Misuse } from './errors.ts'
+import type { Terminal } from './terminal.ts'
+
+export const LEDGER_ARGUMENT = 'a directory (JSONL), a file ending in .db (SQLite), or a URL; CORTEX_LEDGER if absent'
+
+/** @throws Misuse where neither names a ledger */
+export function locationOf(
+  argument: string | undefined,
+  environment: { readonly [name: string]: string | undefined } = process.env,
+): string {
+  const location = argument ?? environment['CORTEX_LEDGER']
+  if (location === undefined || location === '') {
+    throw new Misuse('which ledger? Give its path or URL, or set CORTEX_LEDGER')
+  }
+  return location
+}
+
+/** Opens, works, and closes however the work ends. */
+export async function withLedger<T>(
+  terminal: Terminal,
+  location: string,
+  options: OpenOptions,
+  work: (ledger: AuditLedger) => Promise<T>,
+): Promise<T> {
+  const ledger = await AuditLedger.open(location, {
+    ...options,
+    onWarning: (warning) => terminal.say(terminal.stderrColours.yellow(`warning: ${warning.message}`)),
+  })
+  try {
+    return await work(ledger)
+  } finally {
+    await ledger.close()
+  }
+}

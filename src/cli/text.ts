@@ -1,0 +1,153 @@
+/** Text for people: safe to show, measured in columns, set in tables. */
+import { stripVTControlCharacters } from 'node:util'
+
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const STEERING = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g
+
+/**
+ * Text from a ledger with everything made visible that could steer a terminal or turn text around: control characters
+ * (C0, DEL, C1), bidirectional overrides, invisible marks. What agents write is not to be trusted by whoever reads it.
+ */
+export function printable(text: string, options: { readonly lines?: boolean } = {}): string {
+  return text.replace(STEERING, (char) => {
+    if (options.lines === true && (char === '\n' || char === '\t')) return char
+    if (char === '\n') return '\\n'
+    if (char === '\t') return '\\t'
+    if (char === '\r') return '\\r'
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
+}
+
+const WIDE = /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u
+const NO_WIDTH = /\p{Mn}|\p{Me}|\p{Cf}/u
+
+function charWidth(char: string): number {
+  if (char.length === 1 && char < '\u0300') return 1
+  return NO_WIDTH.test(char) ? 0 : WIDE.test(char) ? 2 : 1
+}
+
+/** Columns that the text takes on a terminal; colour takes none. */
+export function widthOf(text: string): number {
+  let width = 0
+  for (const char of stripVTControlCharacters(text)) width += charWidth(char)
+  return width
+}
+
+/** The text in at most `width` columns, with `…` where something was cut. */
+export function cut(text: string, width: number): string {
+  if (widthOf(text) <= width) return text
+  let kept = ''
+  let used = 0
+  for (const char of text) {
+    const more = charWidth(char)
+    if (used + more > width - 1) break
+    kept += char
+    used += more
+  }
+  return `${kept}…`
+}
+
+export function pad(text: string, width: number, align: 'left' | 'right' = 'left'): string {
+  const space = ' '.repeat(Math.max(0, width - widthOf(text)))
+  return align === 'right' ? space + text : text + space
+}
+
+export interface Column<Row> {
+  readonly title: string
+  readonly text: (row: Row) => string
+  /** Applied after measuring and cutting, so that colour never counts. */
+  readonly style?: (text: string, row: Row) => string
+  readonly align?: 'left' | 'right'
+  /** How narrow it may become; its widest cell if absent. */
+  readonly width_min?: number
+  /** What is left out first when even the narrowest does not fit: highest first; never if absent. */
+  readonly drop?: number
+}
+
+interface Fitted<Row> {
+  readonly column: Column<Row>
+  readonly cells: readonly string[]
+  width: number
+}
+
+const GAP = '  '
+
+function totalWidth(columns: readonly Fitted<never>[]): number {
+  return columns.reduce((sum, column) => sum + column.width, 0) + GAP.length * Math.max(0, columns.length - 1)
+}
+
+/** Narrows the widest that may still be narrowed, one step at a time; then leaves columns out. */
+function fit<Row>(columns: Fitted<Row>[], width: number): Fitted<Row>[] {
+  const natural = columns.map((column) => column.width)
+  for (;;) {
+    let over = totalWidth(columns as Fitted<never>[]) - width
+    while (over > 0) {
+      const widest = columns
+        .filter((fitted) => fitted.column.width_min !== undefined && fitted.width > fitted.column.width_min)
+        .reduce<Fitted<Row> | null>((most, fitted) => (most === null || fitted.width > most.width ? fitted : most), null)
+      if (widest === null) break
+      widest.width--
+      over--
+    }
+    if (over <= 0) return columns
+    const last = columns
+      .filter((fitted) => fitted.column.drop !== undefined)
+      .reduce<Fitted<Row> | null>((most, fitted) => (most === null || fitted.column.drop! > most.column.drop! ? fitted : most), null)
+    if (last === null) return columns
+    const at = columns.indexOf(last)
+    columns = columns.filter((fitted) => fitted !== last)
+    natural.splice(at, 1)
+    columns.forEach((fitted, i) => (fitted.width = natural[i]!))
+  }
+}
+
+/** A table of lines: titles, then rows. Columns that nothing stands in are left out. */
+export function table<Row>(
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+  options: { readonly width: number; readonly title: (text: string) => string },
+): string[] {
+  const measured: Fitted<Row>[] = columns
+    .map((column) => {
+      const cells = rows.map((row) => printable(column.text(row)))
+      return { column, cells, width: cells.reduce((most, cell) => Math.max(most, widthOf(cell)), widthOf(column.title)) }
+    })
+    .filter(({ cells }) => cells.some((cell) => cell !== ''))
+  const fitted = fit(measured, options.width)
+  const line = (cell: (fitted: Fitted<Row>) => [plain: string, style: (text: string) => string]): string =>
+    fitted
+      .map((one, i) => {
+        const [plain, style] = cell(one)
+        const short = cut(plain, one.width)
+        const space = i === fitted.length - 1 && one.column.align !== 'right' ? '' : ' '.repeat(Math.max(0, one.width - widthOf(short)))
+        return one.column.align === 'right' ? space + style(short) : style(short) + space
+      })
+      .join(GAP)
+      .trimEnd()
+  return [
+    line(({ column }) => [column.title, options.title]),
+    ...rows.map((row, at) => line(({ column, cells }) => [cells[at]!, (text) => column.style?.(text, row) ?? text])),
+  ]
+}
+
+/** `1234567` as `1,234,567`. */
+export function grouped(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+(?!\d))/g, ',')
+}
+
+/** `1 record`, `2 records`. */
+export function counted(count: number, noun: string): string {
+  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** Bytes as people read them: powers of 1000, three digits. */
+export function bytesText(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB']
+  let at = 0
+  let value = bytes
+  while (value >= 1000 && at < units.length - 1) {
+    value /= 1000
+    at++
+  }
+  return at === 0 ? `${value} ${value === 1 ? 'byte' : 'bytes'}` : `${value.toPrecision(3)} ${units[at]}`
+}

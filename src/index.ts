@@ -1,0 +1,39 @@
+/** cortex-ledger: the flight recorder for AI agents. */
+export { AuditLedger, verifyLedger } from './open.ts'
+export type { OpenOptions, VerifyOptions } from './open.ts'
+export { LedgerError, LEDGER_ERROR_CODES } from './ledger/errors.ts'
+export type { LedgerErrorCode, LedgerErrorDetails } from './ledger/errors.ts'
+export { LedgerRecord } from './ledger/record.ts'
+export { LIMITS } from './ledger/limits.ts'
+export { systemClock } from './ledger/clock.ts'
+export type { Clock } from './ledger/clock.ts'
+export { systemRandom } from './ledger/random.ts'
+export type { Random } from './ledger/random.ts'
+export { signerFromSeed, parseKeyFile, formatKeyFile } from './ledger/keys.ts'
+export type { Signer } from './ledger/keys.ts'
+export type { CallHandle, CallInfo, CallOptions } from './ledger/call.ts'
+export type { EventInput, Mask, RecordOptions } from './ledger/draft.ts'
+export type { JsonObject, JsonValue, LedgerEntry, LedgerEntryInput, ParseResult } from './ledger/entry.ts'
+export type { AuditOptions } from './ledger/audit.ts'
+export type { LedgerStats, LedgerWarning, QueryPage } from './ledger/ledger.ts'
+export type { LedgerOptions } from './ledger/founding.ts'
+export type { ExpectedVersion, Receipt } from './ledger/plan.ts'
+export type { Criteria, Query, ReadRange } from './ledger/query.ts'
+export type { BatchLimits, QueueLimits } from './ledger/queue.ts'
+export type {
+  AppendOptions,
+  AuditSink,
+  ExitAppender,
+  Head,
+  RecordFilter,
+  SealedRecord,
+  Selection,
+  StateRequest,
+  Store,
+  StoreDescription,
+  StoreState,
+  TallyColumn,
+} from './ledger/store.ts'
+export { fitsFilter, indexedName } from './ledger/filter.ts'
+export type { RecordHeader, Outcome } from './verify/header.ts'
+export type { Note, Problem, ProblemCode, SubCheck, Verdict, Verdicts, VerificationReport, Where } from './verify/report.ts'

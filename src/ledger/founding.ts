@@ -1,0 +1,201 @@
+/** Opening a ledger over a store: founding it where the store is empty (record 0, its key), else reading who it is. */
+import { V7Generator } from 'uuidv7'
+import { formatTime } from '../verify/time.ts'
+import type { Clock } from './clock.ts'
+import { systemClock } from './clock.ts'
+import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
+import type { DraftContext, Mask } from './draft.ts'
+import type { JsonObject } from './entry.ts'
+import { LedgerError } from './errors.ts'
+import { keyOfNewLedger, readKeyFile } from './keys.ts'
+import type { Signer } from './keys.ts'
+import type { LedgerParts, LedgerWarning } from './ledger.ts'
+import { localOrigin, whyNoOrigin } from './origin.ts'
+import type { BatchLimits, QueueLimits } from './queue.ts'
+import { systemRandom } from './random.ts'
+import type { Random } from './random.ts'
+import { LedgerRecord } from './record.ts'
+import type { Store } from './store.ts'
+import { Writer } from './writer.ts'
+
+/** What can be said about a ledger whatever keeps it. */
+export interface LedgerOptions {
+  /** Name of a new ledger, a line such as `example.com/agents/prod`; `localhost/<uuid>` if absent. An existing one must have it. */
+  readonly origin?: string | undefined
+  /** File of the ledger's key; of a new ledger it is made there unless it is there. */
+  readonly key?: string | undefined
+  /** Signs for the ledger in place of a key file; null for a ledger without any key. */
+  readonly signer?: Signer | null | undefined
+  /** Who causes events that name no actor. */
+  readonly actor?: string | undefined
+  readonly clock?: Clock | undefined
+  readonly random?: Random | undefined
+  /** Changes data before anything is hashed; gets a copy of its own. */
+  readonly mask?: Mask | undefined
+  readonly queue?: Partial<QueueLimits> | undefined
+  readonly batch?: Partial<BatchLimits> | undefined
+  /** Hears of what is no error of a call of yours; `process.emitWarning` if absent. */
+  readonly onWarning?: ((warning: LedgerWarning) => void) | undefined
+}
+
+/** What record 0 says. */
+interface Identity {
+  readonly origin: string
+  readonly keys: readonly string[]
+}
+
+async function readIdentity(store: Store): Promise<Identity | null> {
+  for await (const chunk of store.read({ filter: {}, from: 0, before: 1, reverse: false, limit: 1 })) {
+    for (const line of chunk) {
+      const record = new LedgerRecord(line)
+      const keys = record.entry?.['keys']
+      return { origin: record.header.actor, keys: Array.isArray(keys) ? keys.filter((key) => typeof key === 'string') : [] }
+    }
+  }
+  return null
+}
+
+function draftingContext(options: LedgerOptions, clock: Clock): DraftContext {
+  const random = options.random ?? systemRandom()
+  const uuids = new V7Generator({
+    nextUint32: () => {
+      const [a = 0, b = 0, c = 0, d = 0] = random.bytes(4)
+      return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
+    },
+  })
+  return {
+    now: () => clock.now(),
+    newId: () => uuids.generateOrResetWithTs(Math.floor(clock.now() / 1000)).toString(),
+    random,
+    mask: options.mask ?? null,
+    actor: options.actor ?? null,
+  }
+}
+
+/** Writes record 0. Where another process was faster, its record 0 stands. */
+async function found(store: Store, options: LedgerOptions, drafting: DraftContext): Promise<string | null> {
+  const origin = options.origin ?? localOrigin()
+  const why = whyNoOrigin(origin)
+  if (why !== null) throw new RangeError(`${JSON.stringify(origin)} is no origin: ${why}`)
+  const { signer, path } = await signerOfNewLedger(store, origin, options, drafting.random)
+  const data: JsonObject = { format: 'cortex-ledger/v1', keys: signer === null ? [] : [signer.verifierKey], origin }
+  const draft = draftOwnRecord('LedgerCreated', 'create', origin, data, drafting)
+  const writer = new Writer(store, { now: drafting.now, noteClock: () => draft, sealSegment: async () => null })
+  try {
+    await writer.submit({ drafts: [draft], stream: draft.stream, expected: 'no-stream', newSegment: false })
+  } catch (error) {
+    if (!(error instanceof LedgerError && error.code === 'version_conflict')) throw error
+  }
+  return path
+}
+
+async function signerOfNewLedger(
+  store: Store,
+  origin: string,
+  options: LedgerOptions,
+  random: Random,
+): Promise<{ signer: Signer | null; path: string | null }> {
+  if (options.signer !== undefined) {
+    if (options.signer !== null && !options.signer.verifierKey.startsWith(`${origin}+`)) {
+      throw new LedgerError(
+        'key_error',
+        `the signer's key is named for another origin than ${origin}: a ledger's key carries its origin as name`,
+        { origin },
+      )
+    }
+    return { signer: options.signer, path: null }
+  }
+  // A ledger that lives in memory leaves nothing behind, no key either.
+  if (store.kind === 'memory' && options.key === undefined) return { signer: null, path: null }
+  return keyOfNewLedger(origin, random, options.key)
+}
+
+async function checkIdentity(identity: Identity, store: Store, options: LedgerOptions): Promise<void> {
+  if (options.origin !== undefined && options.origin !== identity.origin) {
+    throw new LedgerError(
+      'not_a_ledger',
+      `the ledger at ${store.location} is ${identity.origin}, not ${options.origin}: check the path, or leave the origin out`,
+      {
+        expected: options.origin,
+        found: identity.origin,
+      },
+    )
+  }
+  const named = options.signer ?? (options.key === undefined ? null : await readKeyFile(options.key))
+  if (named !== null && !identity.keys.includes(named.verifierKey)) {
+    throw new LedgerError(
+      'key_error',
+      `the key ${named.verifierKey} is not one of the ledger ${identity.origin}: give the key that was made with it`,
+      { known: identity.keys },
+    )
+  }
+}
+
+/** What recovery moved aside is recorded, so that nothing ever vanishes silently. */
+async function recordRecovery(store: Store, drafting: DraftContext, warn: LedgerParts['warn']): Promise<void> {
+  const { recovered } = store
+  if (recovered === null) return
+  const { head } = await store.state({ streams: [], run_ids: [] })
+  const until = formatTime(drafting.now())
+  const data = {
+    bytes: recovered.bytes,
+    moved_to: recovered.moved_to,
+    reason: recovered.reason,
+    records_lost: 0,
+    since: head.recorded_at ?? until,
+    until,
+  }
+  const draft = draftOwnRecord('RecordingGapDetected', 'note_gap', OWN_ACTOR, data, drafting)
+  const writer = new Writer(store, {
+    now: drafting.now,
+    noteClock: (from, to) => draftOwnRecord('ClockMovedBack', 'note_clock', OWN_ACTOR, { from, to }, drafting),
+    sealSegment: async () => null,
+  })
+  await writer.submit({ drafts: [draft], stream: draft.stream, expected: 'any', newSegment: false })
+  warn({
+    code: 'torn_tail_moved',
+    message: `${recovered.bytes} bytes at the end of ${store.location} were no whole record (${recovered.reason}); never acknowledged, they were moved to ${recovered.moved_to}`,
+  })
+}
+
+/** What was asked for and what the process should be told: everything a `Ledger` is made of. Closes the store where it fails. */
+export async function ledgerParts(store: Store, options: LedgerOptions, mustCreate: boolean): Promise<LedgerParts> {
+  const clock = options.clock ?? systemClock
+  const drafting = draftingContext(options, clock)
+  const warn = options.onWarning ?? ((warning) => process.emitWarning(warning.message, { type: 'LedgerWarning', code: warning.code }))
+  try {
+    let keyFile: string | null = null
+    let identity: Identity | null = null
+    if (store.readOnly) {
+      // A damaged ledger must open for reading, so that it can be looked into and verified.
+      identity = await readIdentity(store).catch(() => null)
+      if (identity !== null) await checkIdentity(identity, store, options)
+    } else {
+      const { head } = await store.state({ streams: [], run_ids: [] })
+      if (head.size === 0) keyFile = await found(store, options, drafting)
+      else if (mustCreate)
+        throw new LedgerError('already_exists', `there is a ledger at ${store.location} already: choose another path, or open it`, {
+          location: store.location,
+        })
+      else await recordRecovery(store, drafting, warn)
+      identity = await readIdentity(store)
+      if (identity === null)
+        throw new LedgerError('damaged', `the ledger at ${store.location} has no readable record 0: run verify to see what is wrong`)
+      await checkIdentity(identity, store, options)
+    }
+    return {
+      store,
+      clock,
+      drafting,
+      origin: identity?.origin ?? null,
+      verifierKey: identity?.keys[0] ?? null,
+      keyFile,
+      queue: options.queue,
+      batch: options.batch,
+      warn,
+    }
+  } catch (error) {
+    await store.close().catch(() => {})
+    throw error
+  }
+}

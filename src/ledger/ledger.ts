@@ -1,0 +1,368 @@
+/**
+ * A ledger over a store: record, read, query, verify. There is no update and no delete: not a method that throws,
+ * no method. `AuditLedger` of src/open.ts adds `open`, which knows the stores.
+ */
+import type { VerificationReport } from '../verify/report.ts'
+import { formatTime } from '../verify/time.ts'
+import { auditStore } from './audit.ts'
+import { CallInProgress } from './call.ts'
+import type { CallHandle, CallInfo, CallOptions } from './call.ts'
+import { draftCapture } from './capture.ts'
+import type { Clock } from './clock.ts'
+import { draftCall, draftEvent, draftOwnRecord, OWN_ACTOR } from './draft.ts'
+import type { Draft, DraftContext, EventInput, RecordOptions } from './draft.ts'
+import type { LedgerEntryInput } from './entry.ts'
+import { LedgerError } from './errors.ts'
+import { drainAtExit, forgetAtExit } from './exit.ts'
+import { LIMITS } from './limits.ts'
+import type { ExpectedVersion, Receipt } from './plan.ts'
+import { asFilter, asRange, asSelection, formatCursor } from './query.ts'
+import type { Criteria, Query, ReadRange } from './query.ts'
+import { LedgerRecord } from './record.ts'
+import { sealingDraft } from './rotation.ts'
+import { TALLY_COLUMNS } from './store.ts'
+import type { Head, Selection, Store, StoreDescription, TallyColumn } from './store.ts'
+import { Writer } from './writer.ts'
+import type { BatchLimits, QueueLimits } from './queue.ts'
+
+/** Something the owner should know that is no error of a call of theirs. */
+export interface LedgerWarning {
+  readonly code: 'recording_failed' | 'torn_tail_moved'
+  readonly message: string
+  readonly error?: LedgerError
+}
+
+export interface QueryPage {
+  readonly records: readonly LedgerRecord[]
+  /** Give it to the next query for the next page; null where this is the last. */
+  readonly cursor: string | null
+}
+
+export interface LedgerStats {
+  readonly origin: string | null
+  readonly size: number
+  /** Hash of the last record, or null where there is none. */
+  readonly head: string | null
+  readonly recorded: { readonly first: string | null; readonly last: string | null }
+  readonly outcomes: { readonly [outcome: string]: number }
+  readonly types: { readonly [type: string]: number }
+  /** Records that wait to be written by this process. */
+  readonly pending: number
+  /** Captured calls of this process that could not be recorded and are in no gap record yet. */
+  readonly unrecorded: number
+  readonly store: StoreDescription
+}
+
+export interface LedgerParts {
+  readonly store: Store
+  readonly clock: Clock
+  readonly drafting: DraftContext
+  /** Origin by record 0; null where it can't be read (a damaged ledger that is open for reading). */
+  readonly origin: string | null
+  /** The first public key that record 0 names, as a signed-note verifier key. */
+  readonly verifierKey: string | null
+  /** Where a key file was made at opening. */
+  readonly keyFile: string | null
+  readonly queue: Partial<QueueLimits> | undefined
+  readonly batch: Partial<BatchLimits> | undefined
+  readonly warn: (warning: LedgerWarning) => void
+}
+
+interface Gap {
+  readonly records_lost: number
+  readonly since: string
+  readonly until: string
+}
+
+const EVERYTHING: Selection = { filter: {}, from: 0, before: Infinity, reverse: false, limit: Infinity }
+
+export class Ledger {
+  readonly origin: string | null
+  readonly verifierKey: string | null
+  readonly keyFile: string | null
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #drafting: DraftContext
+  readonly #writer: Writer
+  readonly #warn: (warning: LedgerWarning) => void
+  readonly #capturing = new Set<Promise<unknown>>()
+  #gap: Gap | null = null
+  #closing: Promise<void> | null = null
+
+  protected constructor(parts: LedgerParts) {
+    this.#store = parts.store
+    this.#clock = parts.clock
+    this.#drafting = parts.drafting
+    this.origin = parts.origin
+    this.verifierKey = parts.verifierKey
+    this.keyFile = parts.keyFile
+    this.#warn = parts.warn
+    this.#writer = new Writer(parts.store, {
+      now: () => parts.clock.now(),
+      noteClock: (from, to) => draftOwnRecord('ClockMovedBack', 'note_clock', OWN_ACTOR, { from, to }, parts.drafting),
+      sealSegment: (head) => sealingDraft(parts.store, parts.drafting, head),
+      queue: parts.queue,
+      batch: parts.batch,
+    })
+    if (!parts.store.readOnly) drainAtExit(this.#writer)
+  }
+
+  get location(): string {
+    return this.#store.location
+  }
+
+  /** `memory`, `jsonl` or `sqlite`. */
+  get kind(): string {
+    return this.#store.kind
+  }
+
+  get readOnly(): boolean {
+    return this.#store.readOnly
+  }
+
+  #refuseToWrite(): void {
+    if (this.#closing !== null) throw new LedgerError('closed', 'the ledger is closed: open it again to record. This was not recorded')
+    if (this.#store.readOnly)
+      throw new LedgerError('read_only', 'the ledger is open for reading: open it without readOnly to record. This was not recorded')
+  }
+
+  async #submit(drafts: readonly Draft[], stream: string, expected: ExpectedVersion): Promise<Receipt[]> {
+    return this.#writer.submit({ drafts, stream, expected, newSegment: false })
+  }
+
+  /**
+   * Records an agent call; durable when it resolves. Give a `run_id` to make a retry safe: the same again gets the
+   * first receipt. Source: docs/format.md, "Idempotency".
+   * @throws LedgerError `invalid_entry` | `too_large` | `reserved` | `run_id_conflict` | `queue_full` | `disk_full` | `io_error` | `read_only` | `closed`
+   */
+  async record(entry: LedgerEntryInput, options: RecordOptions = {}): Promise<Receipt> {
+    this.#refuseToWrite()
+    const draft = draftCall(entry, options, this.#drafting)
+    const [receipt] = await this.#submit([draft], draft.stream, 'any')
+    return receipt as Receipt
+  }
+
+  /**
+   * Appends events to a stream, all or none. `expectedVersion` is the `stream_version` of the stream's last event, or
+   * `no-stream`, `stream-exists`, `any` (unless said).
+   * @throws LedgerError as `record`, and `version_conflict`
+   */
+  async append(
+    stream: string,
+    events: EventInput | readonly EventInput[],
+    options: { readonly expectedVersion?: ExpectedVersion | undefined } = {},
+  ): Promise<Receipt[]> {
+    this.#refuseToWrite()
+    if (typeof stream !== 'string') throw new TypeError('stream must be a string')
+    const expected = options.expectedVersion ?? 'any'
+    const words = expected === 'any' || expected === 'no-stream' || expected === 'stream-exists'
+    if (!words && !(Number.isSafeInteger(expected) && expected >= 0))
+      throw new RangeError("expectedVersion must be a version from 0, 'no-stream', 'stream-exists' or 'any'")
+    const list = Array.isArray(events) ? (events as readonly EventInput[]) : [events as EventInput]
+    if (list.length === 0) throw new RangeError('append needs at least one event')
+    if (list.length > LIMITS.append_records_max)
+      throw new LedgerError('too_large', `one append has at most ${LIMITS.append_records_max} events; split it. Nothing was recorded`)
+    return this.#submit(
+      list.map((event) => draftEvent(stream, event, this.#drafting)),
+      stream,
+      expected,
+    )
+  }
+
+  /**
+   * Makes a call and records it: what went in, what came back or was thrown, how long it took. The result, or the
+   * error, is passed on unchanged. The record is written behind (drained at exit) unless `durable`; one that can't be
+   * written is told to `onWarning` and, when recording works again, named by a `RecordingGapDetected` record.
+   */
+  async call<T>(info: CallInfo, fn: (call: CallHandle) => T | PromiseLike<T>, options: CallOptions<T> = {}): Promise<T> {
+    this.#refuseToWrite()
+    for (const name of ['agent_name', 'method_name'] as const) {
+      if (typeof info[name] !== 'string' || info[name] === '') throw new TypeError(`call needs ${name}: a string that is not empty`)
+    }
+    const { capture, output, durable, ...recordOptions } = options
+    const call = new CallInProgress<T>(info, info.run_id ?? this.#drafting.newId(), this.#clock)
+    const stream = options.stream ?? info.correlation_id ?? call.handle.run_id
+    let started: string | undefined
+    if (capture === 'start-and-end') {
+      started = this.#drafting.newId()
+      await this.#capture(call.started(started), { ...recordOptions, stream, outcome: 'unknown' }, 'AgentCallStarted')
+    }
+    const ended: RecordOptions = started === undefined ? { ...recordOptions, stream } : { ...recordOptions, stream, causation_id: started }
+    const recorded = async (entry: LedgerEntryInput, outcome: RecordOptions['outcome']): Promise<void> => {
+      const capturing = this.#capture(entry, { ...ended, outcome: options.outcome ?? outcome }, 'AgentCallCompleted')
+      if (durable === true) await capturing
+    }
+    let result: T
+    try {
+      result = await fn(call.handle)
+    } catch (error) {
+      const { entry, outcome } = call.threw(error)
+      await recorded(entry, outcome)
+      throw error
+    }
+    await recorded(call.returned(result, output), undefined)
+    return result
+  }
+
+  /** Never rejects: a call that could not be recorded is counted, told, and named when recording works again. */
+  #capture(entry: LedgerEntryInput, options: RecordOptions, type: 'AgentCallStarted' | 'AgentCallCompleted'): Promise<void> {
+    const capturing = (async () => {
+      try {
+        const draft = draftCapture(entry, options, this.#drafting, type)
+        await this.#submit([draft], draft.stream, 'any')
+        if (this.#gap !== null) await this.#recordGap()
+      } catch (error) {
+        this.#lost(error)
+      }
+    })()
+    this.#capturing.add(capturing)
+    void capturing.then(() => this.#capturing.delete(capturing))
+    return capturing
+  }
+
+  #lost(error: unknown): void {
+    const now = formatTime(this.#clock.now())
+    this.#gap = { records_lost: (this.#gap?.records_lost ?? 0) + 1, since: this.#gap?.since ?? now, until: now }
+    const told = error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })
+    this.#warn({ code: 'recording_failed', message: `a captured call was not recorded: ${told.message}`, error: told })
+  }
+
+  async #recordGap(): Promise<void> {
+    const gap = this.#gap
+    if (gap === null) return
+    this.#gap = null
+    try {
+      const data = { reason: 'recording_failed', records_lost: gap.records_lost, since: gap.since, until: gap.until }
+      const draft = draftOwnRecord('RecordingGapDetected', 'note_gap', OWN_ACTOR, data, this.#drafting)
+      await this.#submit([draft], draft.stream, 'any')
+    } catch {
+      // Still failing: what was lost since then is counted too, and named with the next record that gets through.
+      const since = this.#gap as Gap | null
+      this.#gap = since === null ? gap : { records_lost: gap.records_lost + since.records_lost, since: gap.since, until: since.until }
+    }
+  }
+
+  /** Records in the order of position, in bounded memory. @throws TypeError | RangeError | LedgerError */
+  async *read(range: ReadRange = {}): AsyncGenerator<LedgerRecord, void, undefined> {
+    for await (const chunk of this.#store.read(asRange(range))) {
+      for (const line of chunk) yield new LedgerRecord(line)
+    }
+  }
+
+  /** All records that fit, in the order of position, in bounded memory: what `query` gives page by page. */
+  async *scan(criteria: Criteria = {}): AsyncGenerator<LedgerRecord, void, undefined> {
+    for await (const chunk of this.#store.read({ ...EVERYTHING, filter: asFilter(criteria) })) {
+      for (const line of chunk) yield new LedgerRecord(line)
+    }
+  }
+
+  /** One page of the records that fit. @throws TypeError | RangeError | LedgerError */
+  async query(query: Query = {}): Promise<QueryPage> {
+    const { selection, order, limit } = asSelection(query)
+    const records: LedgerRecord[] = []
+    for await (const chunk of this.#store.read(selection)) {
+      for (const line of chunk) records.push(new LedgerRecord(line))
+    }
+    const more = records.length > limit
+    if (more) records.pop()
+    return { records, cursor: more ? formatCursor(order, (records.at(-1) as LedgerRecord).seq) : null }
+  }
+
+  /** How many records fit. */
+  async count(criteria: Criteria = {}): Promise<number> {
+    return this.#store.count(asFilter(criteria))
+  }
+
+  /** How many records fit, by the values of a column. */
+  async tally(column: TallyColumn, criteria: Criteria = {}): Promise<ReadonlyMap<string, number>> {
+    if (!TALLY_COLUMNS.includes(column)) throw new RangeError(`column must be one of ${TALLY_COLUMNS.join(', ')}`)
+    return this.#store.tally(column, asFilter(criteria))
+  }
+
+  /** The record of this run_id. */
+  async get(run_id: string): Promise<LedgerRecord | undefined> {
+    return (await this.query({ run_id, limit: 1 })).records[0]
+  }
+
+  /** The record at this position. */
+  async at(seq: number): Promise<LedgerRecord | undefined> {
+    for await (const record of this.read({ from: seq, limit: 1 })) return record
+    return undefined
+  }
+
+  /** All records of one task, conversation or trace, oldest first. */
+  async getEntriesByCorrelation(correlation_id: string): Promise<LedgerRecord[]> {
+    const records: LedgerRecord[] = []
+    for await (const record of this.scan({ correlation_id })) records.push(record)
+    return records
+  }
+
+  /** The end of the ledger as the store has it now, other processes' appends included. */
+  async head(): Promise<Head> {
+    return (await this.#store.state({ streams: [], run_ids: [] })).head
+  }
+
+  /** Checks every record. Returns a report whatever the data; throws only where the store can't be read at all. */
+  async verifyIntegrity(
+    options: { readonly canonicalEntries?: boolean | undefined; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<VerificationReport> {
+    await this.#writer.drain()
+    return auditStore(this.#store, { canonicalEntries: options.canonicalEntries, signal: options.signal })
+  }
+
+  /** Seals the live segment and begins a new one. `null` where nothing was recorded since the last time. */
+  async rotate(): Promise<Receipt | null> {
+    this.#refuseToWrite()
+    const [receipt] = await this.#writer.submit({ drafts: [], stream: 'ledger', expected: 'any', newSegment: true })
+    return receipt ?? null
+  }
+
+  async stats(): Promise<LedgerStats> {
+    const head = await this.head()
+    const first = await this.at(0).catch(() => undefined)
+    const counts = async (column: TallyColumn): Promise<{ [value: string]: number }> =>
+      Object.fromEntries(await this.#store.tally(column, {}))
+    return {
+      origin: this.origin,
+      size: head.size,
+      head: head.size === 0 ? null : head.hash,
+      recorded: { first: first?.header.recorded_at ?? null, last: head.recorded_at },
+      outcomes: await counts('outcome'),
+      types: await counts('type'),
+      pending: this.#writer.pending,
+      unrecorded: this.#gap?.records_lost ?? 0,
+      store: await this.#store.describe(),
+    }
+  }
+
+  /** Resolves when the queue has room: for callers that do not await each `record`. */
+  ready(): Promise<void> {
+    return this.#writer.ready()
+  }
+
+  /** Resolves when all that was given so far is durable (or was refused), and the index has it. */
+  async flush(): Promise<void> {
+    await Promise.all(this.#capturing)
+    await this.#writer.drain()
+    await this.#store.flush()
+  }
+
+  /** Writes what waits, then lets go of the ledger. A second call waits for the first. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      try {
+        await Promise.all(this.#capturing)
+        if (this.#gap !== null) await this.#recordGap()
+        await this.#writer.close()
+      } finally {
+        forgetAtExit(this.#writer)
+        await this.#store.close()
+      }
+    })()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

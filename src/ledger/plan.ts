@@ -1,0 +1,246 @@
+/**
+ * Sealing a batch: a pure function from what waits and what the store says to the records to write and what each
+ * caller is to hear. Nothing here waits or writes, so a lost race just runs it again.
+ */
+import { hash } from 'node:crypto'
+import { formatHeader, GENESIS } from '../verify/header.ts'
+import type { RecordHeader } from '../verify/header.ts'
+import { readLine } from '../verify/record.ts'
+import { formatTime, parseTime } from '../verify/time.ts'
+import { commitmentHash, headerOf } from './draft.ts'
+import type { Draft, Position } from './draft.ts'
+import type { JsonObject } from './entry.ts'
+import { LedgerError } from './errors.ts'
+import { LIMITS } from './limits.ts'
+import type { Head, SealedRecord, StoreState } from './store.ts'
+
+/** What a caller gets for a record that is durable. */
+export interface Receipt {
+  readonly run_id: string
+  readonly seq: number
+  /** Hash of the record: what a proof will prove. */
+  readonly hash: string
+  readonly recorded_at: string
+  readonly stream: string
+  readonly stream_version: number
+  /** The run_id was there already, and its content can't be compared any more (withheld or encrypted). */
+  readonly content_not_compared?: true
+}
+
+/** `stream_version` of the stream's last record, or what must be true of the stream. */
+export type ExpectedVersion = number | 'no-stream' | 'stream-exists' | 'any'
+
+/** One append: its drafts become records together or not at all. */
+export interface AppendRequest {
+  readonly drafts: readonly Draft[]
+  readonly stream: string
+  readonly expected: ExpectedVersion
+}
+
+export type AppendOutcome = { readonly receipts: readonly Receipt[] } | { readonly error: LedgerError }
+
+export interface BatchPlan {
+  readonly records: readonly SealedRecord[]
+  /** One for each request, in their order. */
+  readonly outcomes: readonly AppendOutcome[]
+  readonly head: Head
+  /** Streams that the batch moved on, with their last version. */
+  readonly streams: ReadonlyMap<string, number>
+}
+
+function seal(draft: Draft, at: Position): SealedRecord {
+  const header = headerOf(draft, at)
+  const header_text = formatHeader(header)
+  return {
+    hash: hash('sha256', `\0${header_text}`, 'hex'),
+    header,
+    header_text,
+    signatures_text: null,
+    salt: draft.salt,
+    entry_text: draft.entry_text,
+    provider: draft.provider,
+    model: draft.model,
+  }
+}
+
+function receiptOf(header: RecordHeader, recordHash: string): Receipt {
+  return {
+    run_id: header.run_id,
+    seq: header.seq,
+    hash: recordHash,
+    recorded_at: header.recorded_at,
+    stream: header.stream,
+    stream_version: header.stream_version,
+  }
+}
+
+interface Known {
+  readonly header: RecordHeader
+  readonly hash: string
+  readonly salt: string | null
+  readonly entry_text: string | null
+}
+
+function sameValue(a: unknown, b: unknown): boolean {
+  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((item, i) => item === b[i])
+  return a === b
+}
+
+/** The first receipt for a repeated run_id, or why it is no repetition. Source: docs/format.md, "Idempotency". */
+function repeat(draft: Draft, known: Known): Receipt | LedgerError {
+  const conflict = (what: string): LedgerError =>
+    new LedgerError(
+      'run_id_conflict',
+      `run_id ${JSON.stringify(draft.run_id)} is recorded already (position ${known.header.seq}), with another ${what}: give a new run_id for a new record`,
+      { run_id: draft.run_id, seq: known.header.seq, differs: what },
+    )
+  for (const field of draft.given) {
+    if (!sameValue(draft[field], known.header[field])) return conflict(field)
+  }
+  const receipt = receiptOf(known.header, known.hash)
+  if (known.salt === null || known.entry_text === null || known.entry_text.startsWith('{"$enc":')) {
+    return { ...receipt, content_not_compared: true }
+  }
+  if (commitmentHash(known.salt, draft.entry_text) === known.header.entry_hash) return receipt
+  if (draft.refilled === null) return conflict('content')
+  const refilled = draft.refilled(JSON.parse(known.entry_text) as JsonObject)
+  return commitmentHash(known.salt, refilled) === known.header.entry_hash ? receipt : conflict('content')
+}
+
+function versionConflict(request: AppendRequest, current: number): LedgerError {
+  const actual = current < 0 ? 'no-stream' : current
+  return new LedgerError(
+    'version_conflict',
+    `stream ${JSON.stringify(request.stream)} is at ${actual}, expected was ${request.expected}: read it again and decide anew`,
+    { stream: request.stream, expected: request.expected, actual },
+  )
+}
+
+function expectationHolds(expected: ExpectedVersion, current: number): boolean {
+  if (expected === 'any') return true
+  if (expected === 'no-stream') return current < 0
+  if (expected === 'stream-exists') return current >= 0
+  return current === expected
+}
+
+/** Makes the record that says the clock went back, with the time it carries. */
+export type ClockNote = (from: string, to: string) => Draft
+
+class Planner {
+  readonly #state: StoreState
+  readonly #records: SealedRecord[] = []
+  readonly #streams = new Map<string, number>()
+  readonly #inBatch = new Map<string, SealedRecord>()
+  readonly #noteClock: ClockNote
+  readonly #now_us: number
+  #recorded_at: string | null = null
+  #head: Head
+
+  constructor(state: StoreState, now_us: number, noteClock: ClockNote) {
+    this.#state = state
+    this.#head = state.head
+    this.#now_us = state.now ?? now_us
+    this.#noteClock = noteClock
+  }
+
+  #version(stream: string): number {
+    return this.#streams.get(stream) ?? this.#state.streams.get(stream) ?? -1
+  }
+
+  #put(draft: Draft, recorded_at: string, append_last_seq: number | null): SealedRecord {
+    const stream_version = this.#version(draft.stream) + 1
+    const record = seal(draft, {
+      seq: this.#head.size,
+      previous_hash: this.#head.size === 0 ? GENESIS : this.#head.hash,
+      recorded_at,
+      stream_version,
+      append_last_seq,
+    })
+    this.#streams.set(draft.stream, stream_version)
+    this.#inBatch.set(draft.run_id, record)
+    this.#head = { size: this.#head.size + 1, hash: record.hash, recorded_at }
+    this.#records.push(record)
+    return record
+  }
+
+  /**
+   * `recorded_at` of this batch: the wall clock, held at the last value while it is behind by no more than five
+   * seconds; further back, a `ClockMovedBack` record comes first and carries the new time.
+   */
+  #time(): string {
+    if (this.#recorded_at !== null) return this.#recorded_at
+    const last = this.#head.recorded_at
+    const last_us = last === null ? null : parseTime(last)
+    if (last === null || last_us === null || this.#now_us >= last_us) {
+      this.#recorded_at = formatTime(this.#now_us)
+    } else if (last_us - this.#now_us <= LIMITS.clock_hold_us) {
+      this.#recorded_at = last
+    } else {
+      this.#recorded_at = formatTime(this.#now_us)
+      this.#put(this.#noteClock(last, this.#recorded_at), this.#recorded_at, null)
+    }
+    return this.#recorded_at
+  }
+
+  #known(run_id: string): Known | null {
+    const sealed = this.#inBatch.get(run_id)
+    if (sealed !== undefined) return sealed
+    const line = this.#state.runs.get(run_id)
+    return line === undefined ? null : readLine(line)
+  }
+
+  /** All of the request's ids known: its first receipts. Some: a conflict. None: null. */
+  #repeated(request: AppendRequest): AppendOutcome | null {
+    const receipts: Receipt[] = []
+    const ids = new Set<string>()
+    for (const draft of request.drafts) {
+      if (ids.has(draft.run_id)) {
+        return {
+          error: new LedgerError('run_id_conflict', `run_id ${JSON.stringify(draft.run_id)} stands twice in one append`, {
+            run_id: draft.run_id,
+          }),
+        }
+      }
+      ids.add(draft.run_id)
+      const known = this.#known(draft.run_id)
+      if (known === null) continue
+      const answer = repeat(draft, known)
+      if (answer instanceof LedgerError) return { error: answer }
+      receipts.push(answer)
+    }
+    if (receipts.length === 0) return null
+    if (receipts.length === request.drafts.length) return { receipts }
+    const error = new LedgerError(
+      'run_id_conflict',
+      `of ${request.drafts.length} records of one append ${receipts.length} are recorded already: an append is repeated whole or not at all`,
+      { recorded: receipts.map((receipt) => receipt.run_id) },
+    )
+    return { error }
+  }
+
+  add(request: AppendRequest): AppendOutcome {
+    if (request.drafts.length === 0) return { receipts: [] }
+    const repeated = this.#repeated(request)
+    if (repeated !== null) return repeated
+    const current = this.#version(request.stream)
+    if (!expectationHolds(request.expected, current)) return { error: versionConflict(request, current) }
+    const recorded_at = this.#time()
+    const count = request.drafts.length
+    const last = count === 1 ? null : this.#head.size + count - 1
+    const receipts = request.drafts.map((draft) => {
+      const record = this.#put(draft, recorded_at, last)
+      return receiptOf(record.header, record.hash)
+    })
+    return { receipts }
+  }
+
+  finish(outcomes: readonly AppendOutcome[]): BatchPlan {
+    return { records: this.#records, outcomes, head: this.#head, streams: this.#streams }
+  }
+}
+
+/** The whole of a batch. Each request succeeds or fails by itself. */
+export function planBatch(requests: readonly AppendRequest[], state: StoreState, now_us: number, noteClock: ClockNote): BatchPlan {
+  const planner = new Planner(state, now_us, noteClock)
+  return planner.finish(requests.map((request) => planner.add(request)))
+}

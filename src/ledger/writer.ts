@@ -1,0 +1,210 @@
+/**
+ * The one path by which records come into a ledger: group commit without a timer. One batch is in flight; while it
+ * is, the next one gathers, and goes when the one before is durable. Each append in it succeeds or fails by itself.
+ */
+import { LedgerError } from './errors.ts'
+import type { Draft } from './draft.ts'
+import { LIMITS } from './limits.ts'
+import { planBatch } from './plan.ts'
+import type { AppendOutcome, BatchPlan, ClockNote, Receipt } from './plan.ts'
+import { AppendQueue } from './queue.ts'
+import type { BatchLimits, QueueLimits, Waiting } from './queue.ts'
+import type { Head, StateRequest, Store, StoreState } from './store.ts'
+
+export interface WriterOptions {
+  /** Wall clock, µs since the epoch. */
+  readonly now: () => number
+  readonly noteClock: ClockNote
+  /** The record that seals the live segment, or null where the segment holds nothing yet. */
+  readonly sealSegment: (head: Head) => Promise<Draft | null>
+  readonly queue?: Partial<QueueLimits> | undefined
+  readonly batch?: Partial<BatchLimits> | undefined
+}
+
+/** Streams whose last version is remembered, so that most appends need not ask the store. */
+const STREAMS_REMEMBERED_MAX = 20_000
+/** Races for the head that a batch may lose before its callers hear of it; each is another writer's success. */
+const RACES_MAX = 200
+
+export class Writer {
+  readonly #store: Store
+  readonly #options: WriterOptions
+  readonly #queue: AppendQueue
+  readonly #batchLimits: BatchLimits
+  #inFlight: readonly Waiting[] = []
+  #running: Promise<void> | null = null
+  #closed = false
+  /** What this writer knows of the ledger's end; null when only the store knows. */
+  #head: Head | null = null
+  #streams = new Map<string, number>()
+
+  constructor(store: Store, options: WriterOptions) {
+    this.#store = store
+    this.#options = options
+    this.#queue = new AppendQueue(options.queue)
+    this.#batchLimits = {
+      records_max: options.batch?.records_max ?? LIMITS.batch_records_max,
+      bytes_max: options.batch?.bytes_max ?? LIMITS.batch_bytes_max,
+    }
+  }
+
+  /** Records that wait or are being written. */
+  get pending(): number {
+    return this.#queue.records + this.#inFlight.reduce((sum, append) => sum + append.drafts.length, 0)
+  }
+
+  /** Resolves when the append is durable. Rejects with what kept it from that; then nothing of it was written. */
+  submit(append: Omit<Waiting, 'resolve' | 'reject' | 'bytes'>): Promise<Receipt[]> {
+    if (this.#closed) {
+      return Promise.reject(new LedgerError('closed', 'the ledger is closed: open it again to record. This was not recorded'))
+    }
+    return new Promise((resolve, reject) => {
+      const bytes = append.drafts.reduce((sum, draft) => sum + draft.size_bytes, 0)
+      this.#queue.put({ ...append, bytes, resolve, reject })
+      this.#running ??= this.#run()
+    })
+  }
+
+  ready(): Promise<void> {
+    return this.#queue.ready()
+  }
+
+  /** Resolves when all that was submitted so far is durable or was refused. */
+  async drain(): Promise<void> {
+    while (this.#running !== null) await this.#running
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.drain()
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (!this.#queue.isEmpty) {
+        // One turn of the event loop: whoever just heard of the last batch can join this one. Not a timer.
+        await new Promise((resolve) => setImmediate(resolve))
+        this.#inFlight = this.#queue.take(this.#batchLimits)
+        await this.#commit(this.#inFlight)
+        this.#inFlight = []
+      }
+    } finally {
+      this.#running = null
+    }
+  }
+
+  /** Writes one batch and answers everybody in it; never rejects. */
+  async #commit(batch: readonly Waiting[]): Promise<void> {
+    let outcomes: readonly AppendOutcome[]
+    try {
+      outcomes = await this.#write(batch)
+    } catch (error) {
+      const told =
+        error instanceof LedgerError ? error : new LedgerError('io_error', `recording failed: ${String(error)}`, { cause: error })
+      outcomes = batch.map(() => ({ error: told }))
+    }
+    batch.forEach((append, i) => {
+      const outcome = outcomes[i] as AppendOutcome
+      if ('error' in outcome) append.reject(outcome.error)
+      else append.resolve([...outcome.receipts])
+    })
+  }
+
+  async #write(batch: readonly Waiting[]): Promise<readonly AppendOutcome[]> {
+    let looking = false
+    for (let race = 0; ; race++) {
+      const state = await this.#state(batch, looking)
+      const sealing = await this.#sealing(batch, state.head)
+      const requests = sealing === null ? batch : [{ drafts: [sealing], stream: sealing.stream, expected: 'any' as const }, ...batch]
+      const plan = planBatch(requests, state, this.#options.now(), this.#options.noteClock)
+      try {
+        if (plan.records.length > 0) await this.#store.append(plan.records, state.head, { newSegment: sealing !== null })
+        this.#remember(plan)
+        if (sealing === null) return plan.outcomes
+        const [sealed, ...outcomes] = plan.outcomes
+        // Whoever asked for a new segment hears of the record that sealed the old one.
+        return outcomes.map((outcome, i) => (batch[i]?.newSegment === true ? (sealed as AppendOutcome) : outcome))
+      } catch (error) {
+        this.#forget()
+        if (!(error instanceof LedgerError)) throw error
+        // Crash point: the write may have taken effect. Look, by run_id, and only then decide; never write twice.
+        if (error.details.outcome_unknown === true) {
+          if (looking) throw error
+          looking = true
+        } else if (error.code !== 'head_moved' || race >= RACES_MAX) {
+          throw error
+        } else if (race > 4) {
+          // Others keep winning: step back for a moment, by chance, so that not all come again at once.
+          await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(race, 20)))
+        }
+      }
+    }
+  }
+
+  /** The record that seals the live segment, where it is full or somebody asked for a new one. It names the head, so it is made here. */
+  async #sealing(batch: readonly Waiting[], head: Head): Promise<Draft | null> {
+    if (head.size === 0 || !(this.#store.segmentFull || batch[0]?.newSegment === true)) return null
+    return this.#options.sealSegment(head)
+  }
+
+  /** What the batch needs to know. @param looking ask for every run_id: some of the batch may be there already */
+  async #state(batch: readonly Waiting[], looking: boolean): Promise<StoreState> {
+    const request = this.#needs(batch, looking)
+    if (this.#head !== null && request.streams.length === 0 && request.run_ids.length === 0) {
+      return { head: this.#head, streams: this.#streams, runs: new Map(), now: null }
+    }
+    const state = await this.#store.state(request)
+    if (this.#head === null || this.#head.size !== state.head.size || this.#head.hash !== state.head.hash) {
+      this.#streams = new Map()
+      this.#head = state.head
+      // What was remembered is stale, and the request left out what was remembered: ask for it as well.
+      const again = this.#needs(batch, looking)
+      if (again.streams.length > request.streams.length) return this.#state(batch, looking)
+    }
+    for (const [stream, version] of state.streams) this.#streams.set(stream, version)
+    return { ...state, streams: this.#streams }
+  }
+
+  #needs(batch: readonly Waiting[], looking: boolean): StateRequest {
+    const streams = new Set<string>()
+    const run_ids: string[] = []
+    for (const append of batch) {
+      for (const draft of append.drafts) {
+        if (!draft.fresh || looking) run_ids.push(draft.run_id)
+        // A stream that is named by a run_id made just now can't be there yet.
+        if (!this.#streams.has(draft.stream) && !(draft.fresh && draft.stream === draft.run_id)) streams.add(draft.stream)
+      }
+    }
+    if (!this.#streams.has('ledger')) streams.add('ledger')
+    return { streams: [...streams], run_ids }
+  }
+
+  #remember(plan: BatchPlan): void {
+    this.#head = plan.head
+    if (this.#streams.size + plan.streams.size > STREAMS_REMEMBERED_MAX) this.#streams = new Map()
+    for (const [stream, version] of plan.streams) this.#streams.set(stream, version)
+  }
+
+  #forget(): void {
+    this.#head = null
+    this.#streams = new Map()
+  }
+
+  /**
+   * In a process's `exit` handler, where nothing asynchronous runs any more: writes what still waits. An append that
+   * was under way may be there or not, so all of its ids are looked for.
+   */
+  drainAtExit(): void {
+    const store = this.#store.atExit
+    if (store === undefined || this.pending === 0) return
+    store.settle()
+    const rest = [...this.#inFlight]
+    while (!this.#queue.isEmpty) rest.push(...this.#queue.take(this.#batchLimits))
+    this.#inFlight = []
+    this.#closed = true
+    this.#forget()
+    const state = store.state(this.#needs(rest, true))
+    const plan = planBatch(rest, state, this.#options.now(), this.#options.noteClock)
+    if (plan.records.length > 0) store.append(plan.records, state.head)
+  }
+}

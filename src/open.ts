@@ -1,0 +1,128 @@
+/**
+ * The one place that knows all stores: where a ledger lies decides what keeps it. Above the ledger and the stores,
+ * below the command line (docs/decisions/0006).
+ */
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { LedgerError } from './ledger/errors.ts'
+import { ledgerParts } from './ledger/founding.ts'
+import type { LedgerOptions } from './ledger/founding.ts'
+import { auditStore } from './ledger/audit.ts'
+import type { AuditOptions } from './ledger/audit.ts'
+import { Ledger } from './ledger/ledger.ts'
+import type { Store } from './ledger/store.ts'
+import { LedgerVerifier } from './verify/chain.ts'
+import type { VerificationReport } from './verify/report.ts'
+
+export interface OpenOptions extends LedgerOptions {
+  /** Open for reading: any number of processes may, also while one writes. */
+  readonly readOnly?: boolean | undefined
+  /** Make a new ledger where nothing is: true unless `readOnly`. */
+  readonly create?: boolean | undefined
+  /** There must be nothing yet: what `init` asks for. */
+  readonly mustCreate?: boolean | undefined
+  /** JSONL: bytes after which a segment is sealed; 100,000,000 unless said. */
+  readonly segmentBytes?: number | undefined
+  /** JSONL: `off` for a ledger that is only written and scanned. */
+  readonly index?: 'background' | 'off' | undefined
+  /** SQLite: `node:sqlite` unless said. */
+  readonly driver?: 'node:sqlite' | 'better-sqlite3' | undefined
+  /** A store of your own, in place of the one that the location names. */
+  readonly store?: Store | undefined
+}
+
+type Place = { readonly kind: 'memory' } | { readonly kind: 'jsonl' | 'sqlite'; readonly path: string }
+
+const SQLITE_NAME = /\.(db|sqlite|sqlite3)$/i
+const SQLITE_MAGIC = 'SQLite format 3\0'
+
+function startsLikeSqlite(path: string): boolean {
+  const file = openSync(path, 'r')
+  try {
+    const start = Buffer.alloc(16)
+    return readSync(file, start, 0, 16, 0) === 16 && start.toString('latin1') === SQLITE_MAGIC
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** `./dir` → JSONL, `x.db` → SQLite, `memory:`; `jsonl:PATH`, `sqlite:PATH` and `file:` URLs likewise. */
+export function locate(location: string | URL): Place {
+  const text = location instanceof URL ? location.href : location
+  if (typeof text !== 'string' || text === '') throw new TypeError('location must be a path or a URL')
+  if (text === 'memory:') return { kind: 'memory' }
+  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(text)?.[1]?.toLowerCase()
+  const named = /^(jsonl|sqlite):(.+)$/i.exec(text)
+  if (named !== null)
+    return { kind: named[1]?.toLowerCase() as 'jsonl' | 'sqlite', path: resolve((named[2] as string).replace(/^\/\//, '')) }
+  if (scheme === 'postgres' || scheme === 'postgresql') {
+    throw new LedgerError('unsupported', 'PostgreSQL is not supported by this version: give a folder (JSONL) or a file ….db (SQLite)')
+  }
+  if (scheme !== undefined && scheme !== 'file' && text.includes('://')) {
+    throw new LedgerError('unsupported', `no store for ${scheme}: give a folder (JSONL), a file ….db (SQLite) or memory:`)
+  }
+  const path = scheme === 'file' ? fileURLToPath(text) : resolve(text)
+  if (!existsSync(path)) return { kind: SQLITE_NAME.test(path) ? 'sqlite' : 'jsonl', path }
+  if (statSync(path).isDirectory()) return { kind: 'jsonl', path }
+  return { kind: SQLITE_NAME.test(path) || startsLikeSqlite(path) ? 'sqlite' : 'jsonl', path }
+}
+
+async function openStore(location: string | URL, options: OpenOptions): Promise<Store> {
+  if (options.store !== undefined) return options.store
+  const place = locate(location)
+  const readOnly = options.readOnly ?? false
+  const create = options.create ?? !readOnly
+  // Each store brings its driver, so it is loaded only where it is used.
+  if (place.kind === 'memory') return (await import('./stores/memory.ts')).openMemoryStore()
+  if (place.kind === 'sqlite') {
+    const { openSqliteStore } = await import('./stores/sqlite/index.ts')
+    return openSqliteStore(place.path, { readOnly, create, ...(options.driver === undefined ? {} : { driver: options.driver }) })
+  }
+  const { openJsonlStore } = await import('./stores/jsonl/index.ts')
+  return openJsonlStore(place.path, {
+    readOnly,
+    create,
+    ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
+    ...(options.index === undefined ? {} : { index: options.index }),
+  })
+}
+
+/** The flight recorder: an append-only ledger of agent calls and events that proves itself. */
+export class AuditLedger extends Ledger {
+  /**
+   * Opens the ledger at a path or URL, and makes a new one where nothing is.
+   * @throws LedgerError `not_found` | `not_a_ledger` | `already_exists` | `locked` | `read_only` | `damaged` | `newer_format` | `key_error` | `unsupported` | `io_error`
+   */
+  static async open(location: string | URL, options: OpenOptions = {}): Promise<AuditLedger> {
+    const store = await openStore(location, options)
+    return new AuditLedger(await ledgerParts(store, options, options.mustCreate ?? false))
+  }
+}
+
+export interface VerifyOptions extends AuditOptions {
+  readonly driver?: OpenOptions['driver']
+}
+
+/**
+ * Verifies the ledger at a path or URL without writing anything: also one that is too damaged to be opened, and one
+ * exported JSONL file.
+ * @throws LedgerError `not_found` | `unsupported` | `io_error` where there is nothing to look at
+ */
+export async function verifyLedger(location: string | URL, options: VerifyOptions = {}): Promise<VerificationReport> {
+  let store: Store
+  try {
+    store = await openStore(location, { readOnly: true, index: 'off', driver: options.driver })
+  } catch (error) {
+    if (!(error instanceof LedgerError) || (error.code !== 'damaged' && error.code !== 'not_a_ledger')) throw error
+    // Something is there and it is no ledger any more: that is a finding, not a failure to look.
+    const verifier = new LedgerVerifier({})
+    verifier.problem({ code: 'unreadable', seq: null, expected: 'a ledger', found: error.message, where: null })
+    return verifier.finish()
+  }
+  try {
+    return await auditStore(store, options)
+  } finally {
+    await store.close()
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Every byte of every segment to the verifier, in the order of position. It looks and changes nothing: not the index,
+ * not a torn tail, not a mode. Beside a writer at work it takes a whole beginning of the ledger and no more.
+ */
+import type { AuditSink } from '../../ledger/store.ts'
+import { headerOfLine } from './checked-line.ts'
+import type { FilePort, OpenFile } from './files.ts'
+import type { Segment } from './layout.ts'
+import { backwardLines, forwardLines } from './lines.ts'
+import type { LineCutter } from './lines.ts'
+
+export interface AuditSource {
+  readonly files: FilePort
+  /** As listed once: what a writer begins afterwards is not looked at. */
+  readonly segments: readonly Segment[]
+  /** Where this very store is the writer: behind the last acknowledged record of the last segment. */
+  readonly ownEnd: number | null
+  /** True while another one holds the writer's lock. */
+  readonly isWriterAtWork: () => Promise<boolean>
+  /** False for an exported file, whose name promises no position. */
+  readonly isLedger: boolean
+}
+
+/** Looks again so often when a writer that comes or goes moves the end meanwhile. */
+const LOOKS_MAX = 5
+
+export async function auditSegments(source: AuditSource, sink: AuditSink, signal?: AbortSignal): Promise<void> {
+  for (const segment of source.segments) {
+    signal?.throwIfAborted()
+    sink.file(segment.name, source.isLedger ? segment.first_seq : null)
+    await auditOne(source, segment, sink, signal)
+  }
+  sink.columnsChecked('the index of a JSONL ledger is derived from its segments, and made anew where it differs from them')
+}
+
+async function auditOne(source: AuditSource, segment: Segment, sink: AuditSink, signal?: AbortSignal): Promise<void> {
+  let byte = 0
+  try {
+    const file = await source.files.open(segment.path, 'read')
+    try {
+      const { to, state } =
+        segment === source.segments.at(-1) ? await liveEnd(source, file) : { to: await file.size(), state: 'sealed' as const }
+      const rest = await feed(file, to, sink, (position) => (byte = position), signal)
+      if (rest.unended > 0) sink.unended(rest.position, rest.unended, state)
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    if (signal?.aborted === true) throw error
+    const { code } = error as { code?: unknown }
+    if (typeof code !== 'string') throw error
+    const found = error instanceof Error ? error.message : code
+    sink.problem({ code: 'unreadable', seq: null, expected: null, found, where: { file: segment.name, byte } })
+  }
+}
+
+async function feed(
+  file: OpenFile,
+  to: number,
+  sink: AuditSink,
+  reached: (byte: number) => void,
+  signal?: AbortSignal,
+): Promise<LineCutter> {
+  const blocks = forwardLines(file, 0, to)
+  for (;;) {
+    signal?.throwIfAborted()
+    const next = await blocks.next()
+    if (next.done === true) return next.value
+    const { bytes, base, ends } = next.value
+    let start = 0
+    for (const end of ends) {
+      sink.line(bytes, start, end, base + start)
+      start = end + 1
+    }
+    reached(base + start)
+  }
+}
+
+/**
+ * How far the live segment is read. A writer's batch may be half there: beside one, up to the last whole append;
+ * without one, all of it.
+ */
+async function liveEnd(source: AuditSource, file: OpenFile): Promise<{ to: number; state: 'live' | 'tail' }> {
+  if (source.ownEnd !== null) return { to: source.ownEnd, state: 'live' }
+  for (let look = 1; ; look++) {
+    const size = await file.size()
+    // First the size, then the lock: a writer that has let go in between has finished what it had begun.
+    if (await source.isWriterAtWork()) return { to: await wholeAppends(file, size), state: 'live' }
+    if ((await file.size()) === size || look === LOOKS_MAX) return { to: size, state: 'tail' }
+  }
+}
+
+/** Behind the last whole append of `[0, size)`; `size` where the last line is whole and is not inside one. */
+async function wholeAppends(file: OpenFile, size: number): Promise<number> {
+  let unfinished: number | null = null
+  let first = size
+  for await (const lines of backwardLines(file, 0, size)) {
+    for (let i = lines.ends.length - 1; i >= 0; i--) {
+      const start = i === 0 ? 0 : (lines.ends[i - 1] as number) + 1
+      const header = headerOfLine(lines.bytes, start, lines.ends[i] as number)
+      if (header === null) return first
+      const { seq, append_last_seq = seq } = header
+      if (unfinished === null) {
+        if (append_last_seq <= seq) return size
+        unfinished = append_last_seq
+      } else if (append_last_seq !== unfinished) return first
+      first = lines.base + start
+    }
+  }
+  return first
+}

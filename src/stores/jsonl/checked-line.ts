@@ -1,0 +1,93 @@
+/** One line of a segment: what is needed of it, and whether it is whole. */
+import { isUtf8 } from 'node:buffer'
+import { nodeHashing } from '../../ledger/hashing.ts'
+import { LedgerError } from '../../ledger/errors.ts'
+import { headerHash } from '../../verify/hash.ts'
+import type { RecordHeader } from '../../verify/header.ts'
+import { splitLine } from '../../verify/record.ts'
+import type { Segment } from './layout.ts'
+
+/** A record whose bytes are what was hashed. */
+export interface WholeRecord {
+  readonly hash: string
+  readonly header: RecordHeader
+}
+
+const isPosition = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
+
+/**
+ * The record of a line whose header and entry have the hashes that it carries; null where they have not, or it is no
+ * record. So a line that was written whole is told from one of which a part was lost. Whether it fits its place, and
+ * obeys every rule of the format, is for verification to say.
+ */
+export function wholeRecord(bytes: Buffer, start: number, end: number): WholeRecord | null {
+  const slices = splitLine(bytes, start, end)
+  if (slices === null) return null
+  const hash = bytes.toString('latin1', slices.hash_start, slices.hash_end)
+  const headerBytes = bytes.subarray(slices.header_start, slices.header_end)
+  if (headerHash(nodeHashing.sha256, headerBytes) !== hash || !isUtf8(headerBytes)) return null
+  let header: RecordHeader
+  try {
+    header = JSON.parse(headerBytes.toString('utf8')) as RecordHeader
+  } catch {
+    return null
+  }
+  if (slices.commitment_start !== -1) {
+    if (nodeHashing.sha256(bytes.subarray(slices.commitment_start, slices.entry_end)) !== header.entry_hash) return null
+  }
+  const { seq, append_last_seq } = header
+  if (!isPosition(seq) || (append_last_seq !== undefined && !isPosition(append_last_seq))) return null
+  return { hash, header }
+}
+
+// With the comma before it, this stands nowhere in a header but at the key: inside a text its quotes are escaped.
+const SEQ_KEY = Buffer.from(',"seq":')
+/** Behind `{"hash":"…","header":{`. */
+const SEQ_SEARCH_START = 84
+
+/** The position that the line's header names, without parsing it; -1 where it names none. */
+export function seqOfLine(bytes: Buffer, start: number, end: number): number {
+  let at = bytes.indexOf(SEQ_KEY, start + SEQ_SEARCH_START)
+  if (at === -1 || at >= end) return -1
+  at += SEQ_KEY.length
+  let seq = 0
+  const first = at
+  for (; at < end; at++) {
+    const digit = (bytes[at] as number) - 0x30
+    if (digit < 0 || digit > 9) break
+    seq = seq * 10 + digit
+  }
+  return at > first && Number.isSafeInteger(seq) ? seq : -1
+}
+
+/** The header of a line that is believed (its hash is not computed); null where it can't be read. */
+export function headerOfLine(bytes: Buffer, start: number, end: number): RecordHeader | null {
+  const slices = splitLine(bytes, start, end)
+  if (slices === null) return null
+  try {
+    return JSON.parse(bytes.toString('utf8', slices.header_start, slices.header_end)) as RecordHeader
+  } catch {
+    return null
+  }
+}
+
+/** Two members of the line's entry, for the index and for filters: its parse is the dear part of reading a line. */
+export function entryOfLine(bytes: Buffer, start: number, end: number): { provider_name?: unknown; model_name?: unknown } {
+  const slices = splitLine(bytes, start, end)
+  if (slices === null || slices.commitment_start === -1) return {}
+  // An entry that names neither, which is cheap to see, needs no parse.
+  const entry = bytes.subarray(slices.entry_start, slices.entry_end)
+  if (!entry.includes('"provider_name":') && !entry.includes('"model_name":')) return {}
+  try {
+    return JSON.parse(entry.toString('utf8')) as { provider_name?: unknown; model_name?: unknown }
+  } catch {
+    return {}
+  }
+}
+
+export function damagedLine(segment: Segment, byte: number): LedgerError {
+  return new LedgerError('damaged', `the line at byte ${byte} of ${segment.name} is no record: run verify to see what is wrong`, {
+    file: segment.name,
+    byte,
+  })
+}

@@ -1,0 +1,290 @@
+/**
+ * The index as a store uses it: brought up in the background, asked from the caller's thread, made anew where it is
+ * broken. Whatever happens to it, nothing is lost but time: every answer can be had from the segments as well.
+ */
+import type { RecordFilter, TallyColumn } from '../../ledger/store.ts'
+import type { Selection } from '../../ledger/store.ts'
+import type { Database } from '../sql/driver.ts'
+import { countRecords, SelectedRows, tallyRecords } from '../sql/select.ts'
+import { catchUpStep, indexPath, isOfLedger, isStillThere, LARGE_STEP, SMALL_STEP } from './index-catch-up.ts'
+import type { CatchUpEnd } from './index-catch-up.ts'
+import { findRuns, findStreams, identityOf, isBrokenIndex, openIndex, openIndexToRead, PLACE_COLUMNS, placeOf, readPosition, removeIndex } from './index-db.ts'
+import type { IndexedPlace, IndexPosition } from './index-db.ts'
+import { IndexThread } from './index-thread.ts'
+
+/** So few records are indexed at once on the caller's thread (about 3 ms): starting another costs more. */
+const INLINE_RECORDS = 64
+/** So many wait before the thread is told; fewer wait for the timer. */
+const FEED_RECORDS = 500
+const FEED_DELAY_MS = 250
+/** So many are indexed at closing even where the thread was never started. */
+const CLOSING_RECORDS = 1000
+
+export interface FeedPlace extends CatchUpEnd {
+  /** Position behind its last record. */
+  readonly size: number
+}
+
+export class LedgerIndex {
+  readonly #dir: string
+  readonly #path: string
+  readonly #canWrite: boolean
+  readonly #thread: IndexThread
+  #database: Database | null = null
+  #identity: string | null = null
+  #fed: FeedPlace | null = null
+  #timer: NodeJS.Timeout | null = null
+  #isFailing = false
+  #isClosed = false
+
+  private constructor(dir: string, canWrite: boolean) {
+    this.#dir = dir
+    this.#path = indexPath(dir)
+    this.#canWrite = canWrite
+    this.#thread = new IndexThread(dir)
+  }
+
+  /** Never fails: an index that can't be opened is one that has nothing. */
+  static async open(dir: string, canWrite: boolean): Promise<LedgerIndex> {
+    const index = new LedgerIndex(dir, canWrite)
+    await index.#reopen()
+    return index
+  }
+
+  async #reopen(): Promise<void> {
+    this.#letGo()
+    let database: Database | null = null
+    if (this.#canWrite) database = await openIndex(this.#path).catch(() => null)
+    database ??= await openIndexToRead(this.#path).catch(() => null)
+    this.#database = database
+    this.#identity = database === null ? null : identityOf(this.#path)
+    // Another ledger's index, one of a longer ledger, one that somebody changed: what is cheap to see is seen here.
+    if (database !== null && !this.#guard(false, () => isOfLedger(database, this.#dir))) this.discard()
+  }
+
+  #letGo(): void {
+    try {
+      this.#database?.close()
+    } catch {
+      // Broken; it is let go of anyway.
+    }
+    this.#database = null
+  }
+
+  /** Somebody else may have made it anew, or made the first one. */
+  async #fresh(): Promise<Database | null> {
+    if (this.#isClosed) return null
+    if (this.#database === null || this.#identity !== identityOf(this.#path)) await this.#reopen()
+    return this.#database
+  }
+
+  /** The last record that it has; null where it has none or can't be used. */
+  async position(): Promise<IndexPosition | null> {
+    const database = await this.#fresh()
+    return database === null ? null : this.#guard(null, () => readPosition(database, 'position'))
+  }
+
+  /** The same for a process that exits; no new file is looked for. */
+  positionNow(): IndexPosition | null {
+    const database = this.#database
+    if (database === null || this.#identity !== identityOf(this.#path)) return null
+    return this.#guard(null, () => readPosition(database, 'position'))
+  }
+
+  /** The record up to which a writer once knew everything to be durable. */
+  async durable(): Promise<IndexPosition | null> {
+    const database = await this.#fresh()
+    return database === null ? null : this.#guard(null, () => readPosition(database, 'durable'))
+  }
+
+  #guard<Result>(otherwise: Result, act: () => Result): Result {
+    try {
+      return act()
+    } catch (error) {
+      if (isBrokenIndex(error)) this.discard()
+      return otherwise
+    }
+  }
+
+  /** It was found to be wrong: the next catch-up makes it anew. */
+  discard(): void {
+    this.#letGo()
+    if (!this.#canWrite) return
+    try {
+      removeIndex(this.#path)
+    } catch {
+      // Not allowed to: then it is not used, and the segments are scanned.
+    }
+  }
+
+  /** Brings it up to there, as far as that works. Resolves to what it then has. */
+  async catchUp(end: FeedPlace): Promise<IndexPosition | null> {
+    let position = await this.position()
+    if (!this.#canWrite || this.#isClosed) return position
+    if (position !== null && position.seq >= end.size && !isStillThere(this.#dir, position)) {
+      this.discard()
+      position = null
+    }
+    const lag = end.size - (position === null ? 0 : position.seq + 1)
+    if (lag <= 0) return position
+    try {
+      if (lag <= INLINE_RECORDS && !this.#thread.isBusy) await this.#catchUpHere(end)
+      else if (this.#thread.isBroken) await this.#catchUpHere(end)
+      else await this.#thread.catchUp(end, true).catch(() => (this.#thread.isBroken ? this.#catchUpHere(end) : undefined))
+      this.#isFailing = false
+    } catch {
+      this.#isFailing = true
+    }
+    return this.position()
+  }
+
+  async #catchUpHere(end: CatchUpEnd): Promise<void> {
+    for (let rebuilt = false; ; ) {
+      const database = await this.#fresh()
+      if (database === null) return
+      try {
+        if (catchUpStep(database, this.#dir, end, SMALL_STEP).done) return
+      } catch (error) {
+        if (rebuilt || !isBrokenIndex(error)) throw error
+        rebuilt = true
+        this.discard()
+      }
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  /** Records were acknowledged up to there; `indexed` is what the index is known to have. It follows behind. */
+  feed(end: FeedPlace, indexed: number): void {
+    if (this.#isClosed) return
+    this.#fed = end
+    if (this.#thread.isBroken) this.#wait()
+    else if (this.#thread.isBusy) return
+    else if (end.size - indexed >= FEED_RECORDS && !this.#isFailing) this.#start()
+    else this.#wait()
+  }
+
+  #wait(): void {
+    if (this.#timer !== null) return
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.#start()
+    }, FEED_DELAY_MS)
+    this.#timer.unref()
+  }
+
+  #start(): void {
+    const end = this.#fed
+    if (end === null || this.#isClosed) return
+    this.#fed = null
+    const caughtUp = this.#thread.isBroken ? this.#catchUpHere(end) : this.#thread.catchUp(end, false)
+    caughtUp.then(
+      () => {
+        this.#isFailing = false
+        this.onProgress(end.size)
+        if (this.#fed === null) return
+        // A transaction for each few records would keep the thread busy with nothing but transactions.
+        if (this.#fed.size - end.size >= FEED_RECORDS) this.#start()
+        else this.#wait()
+      },
+      () => {
+        // A full disk, perhaps: the timer tries again when more is fed.
+        this.#isFailing = true
+        if (this.#fed === null) this.#fed = end
+      },
+    )
+  }
+
+  /** Told when the background has indexed all records before `size`. */
+  onProgress: (size: number) => void = () => {}
+
+  /** Rows of a selection, by places; null where there is no index. */
+  async select(selection: Selection): Promise<SelectedPlaces | null> {
+    const database = await this.#fresh()
+    return database === null ? null : new SelectedPlaces(database, selection)
+  }
+
+  async count(filter: RecordFilter): Promise<number> {
+    const database = await this.#fresh()
+    return database === null ? 0 : countRecords(database, filter)
+  }
+
+  async tally(column: TallyColumn, filter: RecordFilter): Promise<Map<string, number>> {
+    const database = await this.#fresh()
+    return database === null ? new Map() : tallyRecords(database, column, filter)
+  }
+
+  /** Where the record at this position lies, by the index; null where it can't tell. */
+  async placeOf(seq: number): Promise<IndexedPlace | null> {
+    const database = await this.#fresh()
+    if (database === null) return null
+    return this.#guard(null, () => {
+      const row = database.cached(`SELECT seq, ${PLACE_COLUMNS} FROM records WHERE seq = ?`).get(seq)
+      return row === undefined ? null : placeOf(row)
+    })
+  }
+
+  /** Where the records with these run_ids lie, and the last ones of these streams. Blocking; call `position` before. */
+  find(run_ids: readonly string[], streams: readonly string[]): FoundPlaces {
+    const database = this.#database
+    if (database === null) return { runs: new Map(), streams: new Map() }
+    return {
+      runs: run_ids.length === 0 ? new Map() : findRuns(database, run_ids),
+      streams: streams.length === 0 ? new Map() : findStreams(database, streams),
+    }
+  }
+
+  /** Blocking catch-up for a process that exits. */
+  catchUpNow(end: CatchUpEnd): void {
+    const database = this.#database
+    if (database === null || this.#identity !== identityOf(this.#path)) return
+    while (!catchUpStep(database, this.#dir, end, LARGE_STEP).done);
+  }
+
+  /** @param end what was acknowledged last, where this process has written */
+  async close(end: FeedPlace | null): Promise<void> {
+    if (this.#isClosed) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    if (end !== null) await this.#lastCatchUp(end)
+    this.#isClosed = true
+    await this.#thread.close()
+    try {
+      // At rest the file needs no log beside it, so that those who may only read can read it.
+      if (this.#canWrite) this.#database?.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = DELETE')
+    } catch {
+      // Somebody else has it open.
+    }
+    this.#letGo()
+  }
+
+  async #lastCatchUp(end: FeedPlace): Promise<void> {
+    const position = await this.position()
+    const lag = end.size - (position === null ? 0 : position.seq + 1)
+    if (lag <= 0 && !this.#thread.isRunning) return
+    try {
+      if (this.#thread.isRunning) void this.#thread.catchUp(end, false).catch(() => {})
+      else if (lag <= CLOSING_RECORDS) await this.#catchUpHere(end)
+    } catch {
+      // The next opening goes on with it.
+    }
+  }
+}
+
+export interface FoundPlaces {
+  readonly runs: Map<string, IndexedPlace>
+  readonly streams: Map<string, IndexedPlace & { readonly stream_version: number }>
+}
+
+/** The places of a selection's records, a page at a time. */
+export class SelectedPlaces {
+  readonly #rows: SelectedRows
+
+  constructor(database: Database, selection: Selection) {
+    this.#rows = new SelectedRows(database, selection, PLACE_COLUMNS)
+  }
+
+  /** Empty when there are no more. A page ends early where its lines would be more than `bytesMax`. */
+  next(recordsMax: number, bytesMax: number): IndexedPlace[] {
+    let bytes = 0
+    return this.#rows.next(recordsMax, (row) => (bytes += Number(row['length'])) >= bytesMax).map(placeOf)
+  }
+}

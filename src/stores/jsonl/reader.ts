@@ -1,0 +1,222 @@
+/**
+ * Selections over the segments: by the index as far as it goes, by scanning for the rest. The index says where to look
+ * and never what is there: each line that it names is looked at, and one that doesn't fit makes the index anew.
+ */
+import { LedgerError } from '../../ledger/errors.ts'
+import { fitsFilter, indexedName, isEmptyFilter } from '../../ledger/filter.ts'
+import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
+import type { RecordHeader } from '../../verify/header.ts'
+import { entryOfLine, headerOfLine } from './checked-line.ts'
+import type { LedgerEnd } from './end.ts'
+import type { FilePort } from './files.ts'
+import { indexMismatch, isBrokenIndex } from './index-db.ts'
+import type { LedgerIndex } from './ledger-index.ts'
+import { readPlaces } from './places.ts'
+import { scan } from './scan.ts'
+import type { StartPlace } from './scan.ts'
+
+/** What a reading hands out at once. */
+const CHUNK_RECORDS = 256
+const CHUNK_BYTES = 1024 * 1024
+/** A record so many positions into its segment is looked up in the index rather than counted to. */
+const LOOK_UP_FROM = 2000
+
+interface FoundLine {
+  readonly seq: number
+  readonly line: Buffer
+}
+
+const EVERYTHING: Selection = { filter: {}, from: 0, before: Infinity, reverse: false, limit: Infinity }
+
+export interface ReaderParts {
+  readonly files: FilePort
+  /** The end as it is now, and that the store is open. */
+  readonly currentEnd: () => Promise<LedgerEnd>
+  /** Throws when the store was closed. */
+  readonly assertOpen: () => void
+  readonly index: LedgerIndex | null
+  /** A place that is known in memory, at or before this position, for a reading that begins there. */
+  readonly nearby: (seq: number) => StartPlace | null
+}
+
+export class Reader {
+  readonly #parts: ReaderParts
+
+  constructor(parts: ReaderParts) {
+    this.#parts = parts
+  }
+
+  async *read(selection: Selection): AsyncGenerator<readonly Uint8Array[], void, undefined> {
+    this.#parts.assertOpen()
+    const end = await this.#parts.currentEnd()
+    let chunk: Buffer[] = []
+    let bytes = 0
+    for await (const found of this.#find(selection, end)) {
+      for (const { line } of found) {
+        chunk.push(line)
+        bytes += line.length
+        if (chunk.length < CHUNK_RECORDS && bytes < CHUNK_BYTES) continue
+        yield chunk
+        this.#parts.assertOpen()
+        chunk = []
+        bytes = 0
+      }
+    }
+    if (chunk.length > 0) yield chunk
+  }
+
+  async count(filter: RecordFilter): Promise<number> {
+    this.#parts.assertOpen()
+    const end = await this.#parts.currentEnd()
+    if (isEmptyFilter(filter) && end.damage === null && (end.segments[0]?.first_seq ?? 0) === 0) return end.head.size
+    const { indexed, result } = await this.#byIndex(end, (index) => index.count(filter), 0)
+    let count = result
+    for await (const found of this.#scanned({ ...EVERYTHING, filter, from: indexed }, end)) count += found.length
+    return count
+  }
+
+  async tally(column: TallyColumn, filter: RecordFilter): Promise<Map<string, number>> {
+    this.#parts.assertOpen()
+    const end = await this.#parts.currentEnd()
+    const { indexed, result } = await this.#byIndex(end, (index) => index.tally(column, filter), new Map<string, number>())
+    for await (const found of this.#scanned({ ...EVERYTHING, filter, from: indexed }, end)) {
+      for (const { line } of found) {
+        const value = valueOf(column, line)
+        if (value !== null) result.set(value, (result.get(value) ?? 0) + 1)
+      }
+    }
+    return result
+  }
+
+  /** Brings the index up and asks it. `indexed`: position behind the last record that the answer covers. */
+  async #byIndex<Result>(end: LedgerEnd, ask: (index: LedgerIndex) => Promise<Result>, nothing: Result): Promise<{ indexed: number; result: Result }> {
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const indexed = await this.#indexed(end)
+      if (indexed === 0 || this.#parts.index === null) break
+      try {
+        return { indexed, result: await ask(this.#parts.index) }
+      } catch (error) {
+        if (!isBrokenIndex(error)) throw error
+        this.#parts.index.discard()
+      }
+    }
+    return { indexed: 0, result: nothing }
+  }
+
+  /** The index, caught up: how many positions it covers. */
+  async #indexed(end: LedgerEnd): Promise<number> {
+    const live = end.segments.at(-1)
+    if (this.#parts.index === null || live === undefined) return 0
+    const position = await this.#parts.index.catchUp({ segment: live.first_seq, byte: end.byte, size: end.head.size, durable: false })
+    return position === null ? 0 : position.seq + 1
+  }
+
+  async *#find(selection: Selection, end: LedgerEnd): AsyncGenerator<readonly FoundLine[], void, undefined> {
+    // Pinned: what is appended meanwhile is not in this reading. A damaged end has no size; its byte is pinned anyway.
+    const before = end.damage === null ? Math.min(selection.before, end.head.size) : selection.before
+    const pinned = { ...selection, before }
+    if (selection.limit <= 0 || selection.from >= before) return
+    if (isEmptyFilter(selection.filter)) {
+      yield* this.#scanned(pinned, end)
+      return
+    }
+    const indexed = await this.#indexed(end)
+    const inIndex = { ...pinned, before: Math.min(before, indexed) }
+    const behind = { ...pinned, from: Math.max(selection.from, indexed) }
+    let left = selection.limit
+    for (const part of selection.reverse ? [behind, inIndex] : [inIndex, behind]) {
+      if (part.from >= part.before || left <= 0) continue
+      const limited = { ...part, limit: left }
+      for await (const found of part === inIndex ? this.#indexedLines(limited, end) : this.#scanned(limited, end)) {
+        left -= found.length
+        yield found
+      }
+    }
+  }
+
+  /** By the index. Where it is found to be wrong it is made anew, and the reading goes on behind what was handed out. */
+  async *#indexedLines(selection: Selection, end: LedgerEnd): AsyncGenerator<readonly FoundLine[], void, undefined> {
+    let { from, before, limit } = selection
+    for (let attempt = 0; ; attempt++) {
+      try {
+        for await (const found of this.#checkedLines({ ...selection, from, before, limit }, end)) {
+          const { seq } = found.at(-1) as FoundLine
+          limit -= found.length
+          if (selection.reverse) before = seq
+          else from = seq + 1
+          yield found
+        }
+        return
+      } catch (error) {
+        if (!isBrokenIndex(error)) throw error
+        this.#parts.index?.discard()
+        // Wrong once more, or not to be made anew: then without it.
+        if (attempt > 0 || (await this.#indexed(end)) < before) break
+      }
+    }
+    yield* this.#scanned({ ...selection, from, before, limit }, end)
+  }
+
+  async *#checkedLines(selection: Selection, end: LedgerEnd): AsyncGenerator<readonly FoundLine[], void, undefined> {
+    const places = await this.#parts.index?.select(selection)
+    if (places === null || places === undefined) throw indexMismatch('it is gone')
+    for (;;) {
+      this.#parts.assertOpen()
+      const page = places.next(CHUNK_RECORDS, CHUNK_BYTES)
+      if (page.length === 0) return
+      const lines = await readPlaces(this.#parts.files, end.segments, page)
+      yield page.map(({ seq }, i) => {
+        const line = lines[i] as Buffer
+        const header = headerOfLine(line, 0, line.length)
+        if (header === null || header.seq !== seq || !fits(selection.filter, header, line)) throw indexMismatch(`position ${seq}`)
+        return { seq, line }
+      })
+    }
+  }
+
+  async *#scanned({ filter, from, before, reverse, limit }: Selection, end: LedgerEnd): AsyncGenerator<readonly FoundLine[], void, undefined> {
+    const isAll = isEmptyFilter(filter)
+    const place = await this.#startPlace(reverse ? before : from, end)
+    let left = limit
+    for await (const { bytes, lines } of scan(this.#parts.files, end, { from, before, reverse }, place)) {
+      this.#parts.assertOpen()
+      const found: FoundLine[] = []
+      for (const { seq, start, end: lineEnd } of lines) {
+        const view = bytes.subarray(start, lineEnd)
+        if (!isAll) {
+          const header = headerOfLine(view, 0, view.length)
+          if (header === null || !fits(filter, header, view)) continue
+        }
+        // Few of a block are wanted where there is a filter: a copy doesn't keep the whole block in memory.
+        found.push({ seq, line: isAll ? view : Buffer.from(view) })
+        if (--left <= 0) break
+      }
+      if (found.length > 0) yield found
+      if (left <= 0) return
+    }
+  }
+
+  async #startPlace(seq: number, end: LedgerEnd): Promise<StartPlace | null> {
+    if (!Number.isFinite(seq)) return null
+    const segment = end.segments.findLast(({ first_seq }) => first_seq <= seq)
+    if (segment === undefined || seq - segment.first_seq < LOOK_UP_FROM) return null
+    const nearby = this.#parts.nearby(seq)
+    if (nearby !== null && nearby.seq === seq) return nearby
+    return (await this.#parts.index?.placeOf(seq)) ?? null
+  }
+}
+
+function fits(filter: RecordFilter, header: RecordHeader, line: Buffer): boolean {
+  if (filter.provider === undefined && filter.model === undefined) return fitsFilter(filter, header, null, null)
+  const { provider_name, model_name } = entryOfLine(line, 0, line.length)
+  return fitsFilter(filter, header, indexedName(provider_name), indexedName(model_name))
+}
+
+function valueOf(column: TallyColumn, line: Buffer): string | null {
+  if (column === 'provider' || column === 'model') {
+    return indexedName(entryOfLine(line, 0, line.length)[column === 'provider' ? 'provider_name' : 'model_name'])
+  }
+  const header = headerOfLine(line, 0, line.length)
+  if (header === null) throw new LedgerError('damaged', 'a line is no record: run verify')
+  return header[column]
+}

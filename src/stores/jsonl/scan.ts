@@ -1,0 +1,117 @@
+/** Records straight from the segment files, without the index: forwards and backwards, in bounded memory. */
+import { LedgerError } from '../../ledger/errors.ts'
+import { splitLine } from '../../verify/record.ts'
+import { damagedLine, seqOfLine } from './checked-line.ts'
+import type { LedgerEnd } from './end.ts'
+import type { FilePort } from './files.ts'
+import { readFully } from './files.ts'
+import type { Segment } from './layout.ts'
+import { backwardLines, forwardLines } from './lines.ts'
+import type { Lines } from './lines.ts'
+
+/** One record's line in a block of a segment. */
+export interface ScannedLine {
+  readonly seq: number
+  readonly start: number
+  readonly end: number
+}
+
+/** Records that lie in one block, in the order of reading. */
+export interface Scanned {
+  readonly segment: Segment
+  readonly bytes: Buffer
+  readonly base: number
+  readonly lines: readonly ScannedLine[]
+}
+
+/** Where a record is thought to begin. It is looked at before it is believed. */
+export interface StartPlace {
+  readonly seq: number
+  readonly segment: number
+  readonly byte: number
+}
+
+export interface ScanRange {
+  /** Inclusive. */
+  readonly from: number
+  /** Exclusive. */
+  readonly before: number
+  readonly reverse: boolean
+}
+
+/** A line this long shows its position, whatever else its header says. Bytes. */
+const LINE_START_BYTES = 8192
+
+/**
+ * The records of `range` up to `end`. `place` of the first one, forwards, or of the first one that is not wanted,
+ * backwards, saves reading the segment up to there.
+ * @throws LedgerError `damaged` at a line that is no record
+ */
+export async function* scan(files: FilePort, end: LedgerEnd, range: ScanRange, place: StartPlace | null): AsyncGenerator<Scanned, void, undefined> {
+  const { from, before, reverse } = range
+  if (from >= before) return
+  const believed = place !== null && (await isThere(files, end, place)) ? place : null
+  // An empty last one promises a position that the one before may have gone past.
+  const filled = end.byte === 0 ? end.segments.slice(0, -1) : end.segments
+  const segments = filled.filter((segment, i) => segment.first_seq < before && (filled[i + 1]?.first_seq ?? Infinity) > from)
+  for (const segment of reverse ? segments.toReversed() : segments) {
+    const isLast = segment === end.segments.at(-1)
+    const isPlaced = believed?.segment === segment.first_seq
+    // Only the segment that the reading begins in can be entered elsewhere than at its border.
+    if (believed !== null && (reverse ? segment.first_seq > believed.segment : segment.first_seq < believed.segment)) continue
+    const file = await files.open(segment.path, 'read')
+    try {
+      const size = isLast ? end.byte : await file.size()
+      const first = isPlaced && !reverse ? believed.byte : 0
+      const last = isPlaced && reverse ? believed.byte : size
+      const lines = reverse ? backwardLines(file, first, last) : forwardLines(file, first, last)
+      for (;;) {
+        const next = await lines.next()
+        if (next.done === true) {
+          if (next.value === false) throw new LedgerError('damaged', `${segment.name} can't be read backwards to its beginning: run verify`)
+          break
+        }
+        const { found, isPast } = within(next.value, segment, range)
+        if (found.length > 0) yield { segment, bytes: next.value.bytes, base: next.value.base, lines: reverse ? found.reverse() : found }
+        if (isPast) return
+      }
+    } finally {
+      await file.close()
+    }
+  }
+}
+
+/** The lines of a block that are in the range; `isPast` where it ends in or before this block. */
+function within({ bytes, base, ends }: Lines, segment: Segment, { from, before, reverse }: ScanRange): { found: ScannedLine[]; isPast: boolean } {
+  const found: ScannedLine[] = []
+  let isPast = false
+  let start = 0
+  for (const end of ends) {
+    const seq = seqOfLine(bytes, start, end)
+    if (seq === -1 || splitLine(bytes, start, end) === null) throw damagedLine(segment, base + start)
+    if (seq < from) isPast ||= reverse
+    else if (seq >= before) {
+      if (!reverse) return { found, isPast: true }
+    } else found.push({ seq, start, end })
+    start = end + 1
+  }
+  return { found, isPast }
+}
+
+async function isThere(files: FilePort, end: LedgerEnd, { seq, segment, byte }: StartPlace): Promise<boolean> {
+  const found = end.segments.find(({ first_seq }) => first_seq === segment)
+  if (found === undefined) return false
+  const file = await files.open(found.path, 'read')
+  try {
+    const first = Math.max(0, byte - 1)
+    const bytes = Buffer.alloc(LINE_START_BYTES)
+    const read = await readFully(file, bytes, first)
+    const start = byte - first
+    if (byte > 0 && bytes[0] !== 0x0a) return false
+    // Behind the last record is a place as well: nothing begins there yet.
+    if (read === start) return found === end.segments.at(-1) && byte === end.byte && seq === end.head.size
+    return seqOfLine(bytes, start, read) === seq
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The columns by which records are found, the same in every SQLite table of records: the table `records`, whose integer
+ * primary key `seq` is the position, and the table `tags`. All are derived from the header and from two names in the
+ * entry; the record's own bytes alone are the truth.
+ */
+import type { RecordHeader } from '../../verify/header.ts'
+import { parseTime } from '../../verify/time.ts'
+import type { SqlValue } from './driver.ts'
+
+/** In the order of `indexColumns` and of `INDEX_COLUMNS_SQL`. */
+export const INDEX_COLUMNS = [
+  'run_id',
+  'stream',
+  'stream_version',
+  'type',
+  'actor',
+  'action',
+  'outcome',
+  'correlation_id',
+  'causation_id',
+  'timestamp_us',
+  'recorded_us',
+  'provider',
+  'model',
+] as const
+export type IndexColumn = (typeof INDEX_COLUMNS)[number]
+
+/** Column definitions of a STRICT table, to stand behind `seq INTEGER PRIMARY KEY`. Times are µs since the epoch. */
+export const INDEX_COLUMNS_SQL = `run_id TEXT NOT NULL, stream TEXT NOT NULL, stream_version INTEGER NOT NULL, type TEXT NOT NULL,
+  actor TEXT NOT NULL, action TEXT NOT NULL, outcome TEXT NOT NULL, correlation_id TEXT, causation_id TEXT,
+  timestamp_us INTEGER NOT NULL, recorded_us INTEGER NOT NULL, provider TEXT, model TEXT`
+
+/** `?, ?, …` for the values of `indexColumns`. */
+export const INDEX_PLACEHOLDERS = INDEX_COLUMNS.map(() => '?').join(', ')
+
+/** One row a tag; its key is its only index. */
+export const TAGS_TABLE_SQL = `CREATE TABLE tags (tag TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (tag, seq)) STRICT, WITHOUT ROWID`
+
+/** The statements that make the indexes of `records`. Each index ends with the row's seq, so it also gives the order. */
+export const INDEX_STATEMENTS: readonly string[] = [
+  'CREATE INDEX records_by_run_id ON records (run_id)',
+  'CREATE INDEX records_by_stream ON records (stream)',
+  'CREATE INDEX records_by_type ON records (type)',
+  'CREATE INDEX records_by_actor ON records (actor)',
+  'CREATE INDEX records_by_action ON records (action)',
+  'CREATE INDEX records_by_outcome ON records (outcome)',
+  'CREATE INDEX records_by_correlation_id ON records (correlation_id) WHERE correlation_id IS NOT NULL',
+  'CREATE INDEX records_by_causation_id ON records (causation_id) WHERE causation_id IS NOT NULL',
+  'CREATE INDEX records_by_timestamp_us ON records (timestamp_us)',
+  'CREATE INDEX records_by_recorded_us ON records (recorded_us)',
+  'CREATE INDEX records_by_provider ON records (provider) WHERE provider IS NOT NULL',
+  'CREATE INDEX records_by_model ON records (model) WHERE model IS NOT NULL',
+]
+
+/** The values of a record's index columns, in the order of `INDEX_COLUMNS`. */
+export function indexColumns(header: RecordHeader, provider: string | null, model: string | null): SqlValue[] {
+  return [
+    header.run_id,
+    header.stream,
+    header.stream_version,
+    header.type,
+    header.actor,
+    header.action,
+    header.outcome,
+    header.correlation_id ?? null,
+    header.causation_id ?? null,
+    timeMicros(header.timestamp),
+    timeMicros(header.recorded_at),
+    provider,
+    model,
+  ]
+}
+
+/** Most records are of the second of the one before, so the last second's µs are remembered. */
+let lastSecond = ''
+let lastSecondUs = 0
+
+/**
+ * µs since the epoch, exact: a bigint where a number can't hold it (before 1685 and after 2255).
+ * @throws RangeError for a text that is not a time in the ledger's spelling.
+ */
+export function timeMicros(text: string): number | bigint {
+  // `2026-11-22T20:15:33.` and six digits.
+  const second = text.slice(0, 20)
+  if (second !== lastSecond) {
+    const us = parseTime(`${second}000000Z`)
+    if (us === null) throw new RangeError(`not a time of the ledger: ${text}`)
+    lastSecond = second
+    lastSecondUs = us
+  }
+  let fraction = text.length === 27 && text.charCodeAt(26) === 0x5a ? 0 : Number.NaN
+  for (let i = 20; i < 26; i++) {
+    const digit = text.charCodeAt(i) - 0x30
+    fraction = digit >= 0 && digit <= 9 ? fraction * 10 + digit : Number.NaN
+  }
+  if (Number.isNaN(fraction)) throw new RangeError(`not a time of the ledger: ${text}`)
+  const us = lastSecondUs + fraction
+  // Whole seconds are exact as a number in all four-digit years (multiples of 2^6), their sum with a fraction is not.
+  return Number.isSafeInteger(us) ? us : BigInt(lastSecondUs) + BigInt(fraction)
+}

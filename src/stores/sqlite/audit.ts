@@ -1,0 +1,135 @@
+/**
+ * Feeds every row to a verifier, and checks what only this store can see: that index columns, tags and the indexes
+ * themselves say what the records say, so that no query is answered from something that was changed behind them.
+ *
+ * Rows are read in pages, each a short read of its own: verifying a large ledger takes minutes, and one long read would
+ * keep the log from being reset for as long. Only rows that were there at the start are looked at.
+ */
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
+import type { LedgerError } from '../../ledger/errors.ts'
+import type { AuditSink } from '../../ledger/store.ts'
+import { INDEX_COLUMNS } from '../sql/columns.ts'
+import type { Database, SqlRow } from '../sql/driver.ts'
+import { IndexAudit } from './audit-indexes.ts'
+import { RowAudit } from './audit-row.ts'
+import { isDamage, unreadable } from './damage.ts'
+import type { Runner } from './damage.ts'
+import { LINE_SQL } from './line-sql.ts'
+
+const PAGE_ROWS = 256
+const PAGE_BYTES = 4 * 1024 * 1024
+/** SQLite's smallest row number: a row put in by another hand may have any. */
+const FIRST_ROW = -(2n ** 63n)
+
+// Integers as text: a number can't hold all that a row may hold, and the driver would refuse to read it.
+const COLUMNS = INDEX_COLUMNS.map((column) =>
+  /_(us|version)$/.test(column) ? `CAST(records.${column} AS TEXT) AS ${column}` : `records.${column} AS ${column}`,
+)
+const PAGE = `SELECT CAST(records.seq AS TEXT) AS seq, ${LINE_SQL} AS line, octet_length(hash) AS hash_bytes, octet_length(header) AS header_bytes,
+    octet_length(signatures) AS signatures_bytes, octet_length(salt) AS salt_bytes, ${COLUMNS.join(', ')}
+  FROM records NOT INDEXED WHERE records.seq >= ? AND records.seq <= ? ORDER BY records.seq LIMIT ${PAGE_ROWS}`
+const FIRST_FROM = 'SELECT CAST(seq AS TEXT) AS seq FROM records NOT INDEXED WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT 1'
+
+/**
+ * `PRAGMA integrity_check` would check the indexes as well, at the same price, but in one piece that stops the event loop
+ * and holds the log all the while; `quick_check` looks at pages and not at what the indexes say. So neither is run:
+ * each row is read, and looked up in each index (measured: 8.5 µs a row for 12 indexes, reading and hashing take 10).
+ */
+export async function auditDatabase(run: Runner, sink: AuditSink, signal?: AbortSignal): Promise<void> {
+  sink.file(null, null)
+  const rows = new RowAudit(sink)
+  const indexes = new IndexAudit(sink)
+  let whole = true
+  try {
+    const last = await run(lastRow)
+    await run((database) => indexes.begin(database))
+    let from = FIRST_ROW
+    while (last !== null && from <= last) {
+      signal?.throwIfAborted()
+      const page = await run((database) => readPage(database, from, last))
+      // Each row once: the work is begun again where another process was in the way.
+      let checked = 0
+      await run((database) => {
+        for (; checked < page.rows.length; checked++) rows.check(database, page.rows[checked] as SqlRow)
+      })
+      const end = page.rows.at(-1)
+      if (end !== undefined) {
+        const [first, until] = [rowNumber(page.rows[0]), rowNumber(end)]
+        await run((database) => indexes.checkWindow(database, first, until))
+        from = until + 1n
+      } else if (page.damage === null) break
+      if (page.damage !== null) {
+        whole = false
+        if (from < 0n) from = 0n
+        sink.problem(unreadable(Number(from), page.damage))
+        const next = await run((database) => firstReadable(database, from + 1n, last))
+        if (next === null) break
+        from = next
+      }
+      await turnOfTheLoop()
+    }
+    if (whole && last !== null) await indexes.checkCounts(run, last, rows.counts, signal)
+    await run((database) => rows.checkTags(database, last))
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    sink.problem(unreadable(null, error))
+  }
+  sink.columnsChecked()
+}
+
+function rowNumber(row: SqlRow | undefined): bigint {
+  return BigInt(String(row?.['seq']))
+}
+
+function lastRow(database: Database): bigint | null {
+  const row = database.cached('SELECT CAST(max(seq) AS TEXT) AS seq FROM records').get()
+  return row === undefined || row['seq'] === null ? null : rowNumber(row)
+}
+
+/** The next rows, up to one that can't be read. */
+function readPage(database: Database, from: bigint, last: bigint): { rows: SqlRow[]; damage: LedgerError | null } {
+  const rows: SqlRow[] = []
+  let bytes = 0
+  try {
+    for (const row of database.cached(PAGE).iterate(from, last)) {
+      rows.push(row)
+      bytes += (row['line'] as Uint8Array).length
+      if (bytes >= PAGE_BYTES) break
+    }
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    return { rows, damage: error }
+  }
+  return { rows, damage: null }
+}
+
+/**
+ * The first row number from `from` on at which reading goes on behind a damaged page: with steps that double, then by
+ * halving the last one. Null where nothing more can be read.
+ */
+function firstReadable(database: Database, from: bigint, last: bigint): bigint | null {
+  let failed = from - 1n
+  for (let step = 1n; failed + step <= last; step *= 2n) {
+    let found = failed + step
+    if (!readableFrom(database, found, last)) {
+      failed = found
+      continue
+    }
+    while (found - failed > 1n) {
+      const middle = (found + failed) / 2n
+      if (readableFrom(database, middle, last)) found = middle
+      else failed = middle
+    }
+    return found
+  }
+  return null
+}
+
+function readableFrom(database: Database, row: bigint, last: bigint): boolean {
+  try {
+    return database.cached(FIRST_FROM).get(row, last) !== undefined
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    return false
+  }
+}

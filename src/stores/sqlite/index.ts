@@ -1,0 +1,163 @@
+/**
+ * A ledger in one SQLite file: the table of records is the truth. Writing processes are serialised by the database's own
+ * lock and by the comparison of the head; any number of processes read meanwhile.
+ */
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
+import { LedgerError } from '../../ledger/errors.ts'
+import { isEmptyFilter } from '../../ledger/filter.ts'
+import type {
+  AuditSink,
+  ExitAppender,
+  Head,
+  RecordFilter,
+  SealedRecord,
+  Selection,
+  StateRequest,
+  Store,
+  StoreDescription,
+  StoreState,
+  TallyColumn,
+} from '../../ledger/store.ts'
+import type { Database, SqlRow } from '../sql/driver.ts'
+import { SelectedRows, countRecords, tallyRecords } from '../sql/select.ts'
+import { auditDatabase } from './audit.ts'
+import { BLOCKING_MS, BUSY_TIMEOUT_MS, openLedgerDatabase, patiently, sizeOf } from './connection.ts'
+import type { SqliteStoreOptions } from './connection.ts'
+import { LINE_SQL } from './line-sql.ts'
+import { appendRecords, readHead, readState } from './writing.ts'
+
+export type { SqliteStoreOptions } from './connection.ts'
+
+/** Records and bytes of one chunk of `read`; a chunk ends with the record that reaches the bytes. */
+const CHUNK_RECORDS_MAX = 256
+const CHUNK_BYTES_MAX = 1024 * 1024
+
+/**
+ * Opens the ledger in the file `path`, and makes a new one where none is (unless `readOnly` or `create: false`).
+ * @throws LedgerError `not_found` | `not_a_ledger` | `newer_format` | `damaged` | `locked` | `read_only` | `unsupported` | `io_error`
+ */
+export async function openSqliteStore(path: string, options: SqliteStoreOptions = {}): Promise<Store> {
+  return new SqliteStore(await openLedgerDatabase(path, options), options)
+}
+
+class SqliteStore implements Store {
+  readonly kind = 'sqlite'
+  readonly location: string
+  readonly readOnly: boolean
+  readonly segmentFull = false
+  readonly segmentName = null
+  readonly recovered = null
+  readonly atExit: ExitAppender
+  private database: Database | null
+  private readonly busyTimeoutMs: number
+
+  constructor(database: Database, options: SqliteStoreOptions) {
+    this.database = database
+    this.location = database.path
+    this.readOnly = options.readOnly ?? false
+    this.busyTimeoutMs = options.busyTimeoutMs ?? BUSY_TIMEOUT_MS
+    // Nothing here is ever under way when other code runs: an append is one synchronous call.
+    this.atExit = {
+      settle: () => {},
+      state: (request) => this.blocking((open) => readState(open, request)),
+      append: (records, expected) => this.blocking((open) => appendRecords(open, records, expected)),
+    }
+  }
+
+  state(request: StateRequest): Promise<StoreState> {
+    return this.waiting((open) => readState(open, request))
+  }
+
+  append(records: readonly SealedRecord[], expected: Head): Promise<void> {
+    return this.waiting((open) => appendRecords(open, records, expected))
+  }
+
+  async *read(selection: Selection): AsyncGenerator<readonly Uint8Array[]> {
+    const rows = await this.waiting((open) => {
+      const before = selection.before === Infinity ? readHead(open).size : selection.before
+      return new SelectedRows(open, { ...selection, before }, `${LINE_SQL} AS line`)
+    })
+    for (;;) {
+      const chunk = await this.waiting(() => {
+        let bytes = 0
+        return rows.next(CHUNK_RECORDS_MAX, (row) => (bytes += lineOf(row).length) >= CHUNK_BYTES_MAX)
+      })
+      if (chunk.length === 0) return
+      yield chunk.map(lineOf)
+      // Between chunks the rest of the program has its turn; promises alone would keep it out.
+      await turnOfTheLoop()
+    }
+  }
+
+  /** A ledger has no gaps, so its size says how many records there are; `verify` says so where it is not true. */
+  count(filter: RecordFilter): Promise<number> {
+    return this.waiting((open) => (isEmptyFilter(filter) ? readHead(open).size : countRecords(open, filter)))
+  }
+
+  tally(column: TallyColumn, filter: RecordFilter): Promise<ReadonlyMap<string, number>> {
+    return this.waiting((open) => tallyRecords(open, column, filter))
+  }
+
+  describe(): Promise<StoreDescription> {
+    return this.waiting((open) => {
+      const walBytes = sizeOf(`${this.location}-wal`)
+      return {
+        kind: this.kind,
+        bytes: Number(open.pragma('PRAGMA page_count')) * Number(open.pragma('PRAGMA page_size')) + walBytes,
+        records: readHead(open).size,
+        wal_bytes: walBytes,
+        driver: open.driver,
+        sqlite_version: open.sqliteVersion,
+      }
+    })
+  }
+
+  async audit(sink: AuditSink, signal?: AbortSignal): Promise<void> {
+    await auditDatabase((work) => this.waiting(work), sink, signal)
+  }
+
+  /** Nothing is derived: indexes are part of each transaction. The log needs no emptying to be durable. */
+  async flush(): Promise<void> {
+    this.open()
+  }
+
+  async close(): Promise<void> {
+    const { database } = this
+    if (database === null) return
+    this.database = null
+    if (!this.readOnly) {
+      try {
+        // So that the ledger is one file when nobody uses it. A reader may be in the way; then the next one to close does it.
+        database.exec('PRAGMA busy_timeout = 0')
+        database.pragma('PRAGMA wal_checkpoint(TRUNCATE)')
+      } catch {
+        // A full disk, say. What is acknowledged is in the log, and stays there.
+      }
+    }
+    database.close()
+  }
+
+  private open(): Database {
+    if (this.database === null) throw new LedgerError('closed', `the ledger ${this.location} is closed: open it again`)
+    return this.database
+  }
+
+  /** Runs `work` when no other process is in the way, without keeping the event loop from running meanwhile. */
+  private waiting<T>(work: (open: Database) => T): Promise<T> {
+    return patiently(this.busyTimeoutMs, () => work(this.open()))
+  }
+
+  private blocking<T>(work: (open: Database) => T): T {
+    const open = this.open()
+    open.exec(`PRAGMA busy_timeout = ${this.busyTimeoutMs}`)
+    try {
+      return work(open)
+    } finally {
+      open.exec(`PRAGMA busy_timeout = ${BLOCKING_MS}`)
+    }
+  }
+}
+
+function lineOf(row: SqlRow): Uint8Array {
+  return row['line'] as Uint8Array
+}

@@ -1,0 +1,11 @@
+/** What tests of a ledger, and of a store for it, are made with. */
+export { storeContract } from './store-contract.ts'
+export type { ContractCase, OpenStoreOptions, ReopenStoreOptions, StoreCapabilities, StoreUnderTest } from './contract/bench.ts'
+export { faultyStore } from './faulty-store.ts'
+export type { CallSeen, Fault, FaultyCall, FaultyStore } from './faulty-store.ts'
+export { fixedClock } from './fixed-clock.ts'
+export type { FixedClock } from './fixed-clock.ts'
+export { seededRandom } from './seeded-random.ts'
+export type { SeededRandom } from './seeded-random.ts'
+export { LEDGER_CREATED, SAMPLE_ORIGIN, SampleChain } from './sample-chain.ts'
+export type { Sample } from './sample-chain.ts'

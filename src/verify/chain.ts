@@ -1,0 +1,280 @@
+/**
+ * Verifies a ledger line by line, in bounded memory and at about the speed of the hash: integrity, and what was not
+ * claimed. It never throws on data and goes on after every problem. Source: docs/format.md, "Verification".
+ */
+import { ascii, isLowerHex, textStandsAt } from './bytes.ts'
+import { sha256 as plainSha256 } from './hash.ts'
+import type { Sha256 } from './hash.ts'
+import { HeaderScan, KEY } from './header-scan.ts'
+import { GENESIS, LEDGER_STREAM } from './header.ts'
+import { LineCheck } from './line-check.ts'
+import { RecordOrder } from './order.ts'
+import type { Arrival } from './order.ts'
+import { Findings, whereOf } from './problems.ts'
+import { RecordChecks } from './record-checks.ts'
+import type { Naming, PlacedRecord } from './record-checks.ts'
+import type { Problem, SubCheck, VerificationReport } from './report.ts'
+import { decodeText, isUtf8 as decodesAsUtf8 } from './text.ts'
+import { NAMING_TYPES, namedPositions } from './withheld.ts'
+
+export interface VerifierOptions {
+  /** SHA-256; by default the one in plain ECMAScript. In Node: `(bytes) => crypto.hash('sha256', bytes)`. */
+  readonly sha256?: Sha256
+  /** True for valid UTF-8; by default by the platform's decoder. In Node: `buffer.isUtf8`. */
+  readonly isUtf8?: (bytes: Uint8Array) => boolean
+  /** The origin that the ledger must have. */
+  readonly origin?: string
+  /** Also check that each entry's bytes are canonical JSON, which takes several times as long. */
+  readonly canonical_entries?: boolean
+  /** Problems that are kept; the others are counted. 1000 by default. */
+  readonly problems_max?: number
+  /** Ids (of runs and of streams) that are kept to find doubles and gaps. 2,000,000 by default, of about 60 bytes each. */
+  readonly ids_max?: number
+}
+
+const PROBLEMS_MAX = 1000
+const IDS_MAX = 2_000_000
+const HASH_LENGTH = 64
+
+const MISSING = {
+  authenticity: 'a public key from outside, and a checkpoint or records that are signed with it',
+  completeness:
+    "a checkpoint remembered from before, or witnesses' cosignatures: a bare chain can't detect a cut tail or a ledger rewritten whole",
+  time: 'a cosignature that says when, or a timestamp token',
+} as const
+const CANONICAL_MISSING = 'to ask for it (canonical entries): it takes several times as long'
+const COLUMNS_MISSING = 'a store with index columns'
+
+/** Takes a ledger's lines in their order, then gives the report. The shape of `AuditSink`, which stores feed. */
+export class LedgerVerifier {
+  readonly #findings: Findings
+  readonly #check: LineCheck
+  readonly #checks: RecordChecks
+  readonly #order: RecordOrder
+  readonly #canonicalEntries: boolean
+  /** Where the line at hand lies. */
+  readonly #here: { file: string | null; position: number } = { file: null, position: 0 }
+  /** The position that the file's name promises for its first record, until that has come. */
+  #promise: number | null = null
+  // The tail while all is in order, here and not in `#order`, so that a record costs no object: its position, its hash
+  // and the hash before that, which change places; where it lies; and whether `#order` has heard of it.
+  #seq = -1
+  #hash: Uint8Array<ArrayBuffer> = Uint8Array.from(ascii(GENESIS))
+  #previous: Uint8Array<ArrayBuffer> = new Uint8Array(HASH_LENGTH)
+  #tailFile: string | null = null
+  #tailPosition = 0
+  #ahead = false
+  readonly #record: PlacedRecord
+  readonly #copyScan = new HeaderScan()
+  #columns: SubCheck = { verdict: 'not checked', missing: COLUMNS_MISSING }
+  #live = false
+  #report: VerificationReport | null = null
+
+  constructor(options: VerifierOptions = {}) {
+    const { sha256 = plainSha256, isUtf8 = decodesAsUtf8, origin = null, canonical_entries: canonicalEntries = false } = options
+    const findings = new Findings(options.problems_max ?? PROBLEMS_MAX)
+    const checks = new RecordChecks(findings, origin, options.ids_max ?? IDS_MAX)
+    this.#findings = findings
+    this.#checks = checks
+    this.#canonicalEntries = canonicalEntries
+    this.#check = new LineCheck({ sha256, isUtf8, canonicalEntries })
+    const events = {
+      placed: (arrival: Arrival, follows: boolean): void => this.#placeCopy(arrival, follows),
+      disturbed: (): void => checks.disturb(),
+    }
+    this.#order = new RecordOrder(findings, events, { seq: -1, hash: this.#hash, previous: new Uint8Array(0), place: this.#here })
+    this.#record = {
+      header: this.#check.header,
+      bytes: this.#hash,
+      headerStart: 0,
+      seq: 0,
+      withheld: false,
+      naming: null,
+      place: this.#here,
+      faulty: false,
+      follows: true,
+    }
+  }
+
+  /** The lines that follow are of this file, whose name promises the position of its first record; `null`: they are rows. */
+  file(name: string | null, first_seq: number | null): void {
+    this.#here.file = name
+    this.#promise = first_seq
+  }
+
+  /** One line without its line feed: `bytes[start, end)`, at this byte offset of the file, or of this row. */
+  line(bytes: Uint8Array, start: number, end: number, position: number): void {
+    const check = this.#check
+    this.#here.position = position
+    check.check(bytes, start, end, this.#hash)
+    const isNext = check.status === 'header' && check.linked && check.seq === this.#seq + 1 && check.fault === null
+    if (isNext && this.#order.settled && (this.#promise === null || this.#promise === check.seq)) {
+      this.#promise = null
+      this.#continue(bytes)
+    } else {
+      this.#judge(bytes, start)
+    }
+  }
+
+  /** What stands behind the last line feed: torn (`tail`), cut (`sealed`), or on its way (`live`, also with length 0). */
+  unended(position: number, length: number, state: 'live' | 'tail' | 'sealed'): void {
+    this.#here.position = position
+    if (state === 'live') {
+      this.#live = true
+      if (length > 0) this.#findings.note('unended_line_of_live_writer', null, `${length} bytes are being written`, this.#here)
+      return
+    }
+    const code = state === 'tail' ? 'torn_tail' : 'unended_segment'
+    this.#tellOrder()
+    this.#order.unplaced({ code, expected: 'a line feed', found: `${length} bytes without one` }, whereOf(this.#here), [])
+  }
+
+  /** What only the store can see. */
+  problem(problem: Problem): void {
+    const { code, seq, expected, found, where } = problem
+    if (code !== 'unreadable') {
+      this.#findings.add(code, seq, expected, found, where)
+      return
+    }
+    // It takes a position, as a line that can't be read does.
+    this.#tellOrder()
+    this.#order.unplaced({ code, expected, found }, where, [])
+  }
+
+  /** The store compared its index columns with every record, or says what is missing for that. */
+  columnsChecked(missing?: string): void {
+    this.#columns = missing === undefined ? { verdict: 'pass' } : { verdict: 'not checked', missing }
+  }
+
+  /** The record continues the tail, and nothing is wrong. */
+  #continue(bytes: Uint8Array): void {
+    const check = this.#check
+    const record = this.#record
+    record.header = check.header
+    record.bytes = bytes
+    record.headerStart = check.headerStart
+    record.seq = check.seq
+    record.withheld = check.withheld
+    record.naming = this.#naming(bytes)
+    record.place = this.#here
+    record.faulty = false
+    record.follows = true
+    this.#checks.take(record)
+    const free = this.#previous.length === HASH_LENGTH ? this.#previous : new Uint8Array(HASH_LENGTH)
+    this.#previous = this.#hash
+    this.#hash = check.takeHash(free)
+    this.#seq = check.seq
+    this.#tailFile = this.#here.file
+    this.#tailPosition = this.#here.position
+    this.#ahead = true
+  }
+
+  #tellOrder(): void {
+    if (!this.#ahead) return
+    this.#ahead = false
+    const place = { file: this.#tailFile, position: this.#tailPosition }
+    this.#order.moveTail({ seq: this.#seq, hash: this.#hash.slice(), previous: this.#previous.slice(), place })
+  }
+
+  /** The line does not simply continue. */
+  #judge(bytes: Uint8Array, start: number): void {
+    const check = this.#check
+    const { status, fault } = check
+    this.#tellOrder()
+    if (status === 'nothing' || status === 'hashes') {
+      const stated = bytes.slice(start + 9, start + 9 + HASH_LENGTH)
+      const hashes = status === 'nothing' ? [] : isLowerHex(stated, 0, HASH_LENGTH) ? [stated, check.hash.slice()] : [check.hash.slice()]
+      this.#promise = null
+      this.#order.unplaced(fault!, whereOf(this.#here), hashes)
+      return
+    }
+    const promised = this.#promise === null || this.#promise === check.seq ? null : this.#promise
+    this.#promise = null
+    this.#order.arrive({
+      seq: check.seq,
+      previous: bytes.slice(check.previousStart, check.previousEnd),
+      hash: check.hash.slice(),
+      header: status === 'newer' ? null : bytes.slice(check.headerStart, check.headerEnd),
+      withheld: check.withheld,
+      naming: status === 'newer' || fault !== null ? null : this.#naming(bytes),
+      fault,
+      promised,
+      place: { ...this.#here },
+    })
+    if (!this.#order.settled) return
+    const { tail } = this.#order
+    this.#seq = tail.seq
+    this.#hash = Uint8Array.from(tail.hash)
+    this.#previous = Uint8Array.from(tail.previous)
+  }
+
+  #placeCopy(arrival: Arrival, follows: boolean): void {
+    const { header, seq, withheld, naming, place, fault } = arrival
+    if (header === null)
+      this.#findings.note('newer_format', seq, 'a record of a newer format: hash and chain are checked, its meaning is not', place)
+    else this.#copyScan.scan(header, 0, header.length)
+    const record: PlacedRecord = {
+      header: header === null ? null : this.#copyScan,
+      bytes: header ?? this.#hash,
+      headerStart: 0,
+      seq,
+      withheld,
+      naming,
+      place,
+      faulty: fault !== null,
+      follows,
+    }
+    this.#checks.take(record)
+  }
+
+  /** The positions that the record names as withheld or restored, or null where it names none. */
+  #naming(bytes: Uint8Array): Naming | null {
+    const { header, headerStart, entryStart, entryEnd, seq, withheld } = this.#check
+    const start = headerStart + header.starts[KEY.type]!
+    const length = header.ends[KEY.type]! - header.starts[KEY.type]!
+    const type = NAMING_TYPES.find((each) => each.length === length && textStandsAt(bytes, start, each))
+    if (type === undefined || withheld || !textStandsAt(bytes, headerStart + header.starts[KEY.stream]! - 1, `"${LEDGER_STREAM}"`))
+      return null
+    // The scan found one JSON object and valid UTF-8, so this can't fail.
+    return { type, ranges: namedPositions(JSON.parse(decodeText(bytes.subarray(entryStart, entryEnd))), seq) }
+  }
+
+  /** The report. Nothing can be fed afterwards. */
+  finish(): VerificationReport {
+    this.#report ??= this.#settle()
+    return this.#report
+  }
+
+  #settle(): VerificationReport {
+    const findings = this.#findings
+    this.#tellOrder()
+    this.#order.finish()
+    const { withheld, unsettled, runIds, streams } = this.#checks.finish(this.#live)
+    const integrity = findings.total > 0 ? 'fail' : unsettled === null ? 'pass' : 'not checked'
+    const { head } = this.#order
+    return {
+      ok: integrity !== 'fail',
+      size: head.seq + 1,
+      head: head.seq === -1 ? null : String.fromCharCode(...head.hash),
+      origin: this.#checks.origin,
+      verdicts: { integrity, authenticity: 'not checked', completeness: 'not checked', time: 'not checked' },
+      missing: integrity === 'not checked' && unsettled !== null ? { integrity: unsettled, ...MISSING } : MISSING,
+      checks: {
+        run_ids_unique: runIds,
+        stream_versions: streams,
+        entries_canonical: this.#canonicalCheck(),
+        columns: findings.has('column_mismatch') ? { verdict: 'fail' } : this.#columns,
+      },
+      problems: findings.problems,
+      problems_total: findings.total,
+      notes: findings.notes,
+      withheld,
+      recorded: { first: this.#checks.firstRecordedAt, last: this.#checks.lastRecordedAt },
+    }
+  }
+
+  #canonicalCheck(): SubCheck {
+    if (!this.#canonicalEntries) return { verdict: 'not checked', missing: CANONICAL_MISSING }
+    return { verdict: this.#findings.has('entry_not_canonical') ? 'fail' : 'pass' }
+  }
+}

@@ -1,0 +1,379 @@
+/**
+ * Reads a header from its bytes as strictly as docs/format.md says ("The header"): canonical, flat, no key twice, every
+ * value within its rule. It builds nothing; it notes where each value lies, so that a verifier pays only for what it uses.
+ */
+import {
+  ascii,
+  asciiText,
+  BACKSLASH,
+  CLOSE_LIST,
+  CLOSE_OBJECT,
+  COLON,
+  COMMA,
+  Memory,
+  OPEN_LIST,
+  OPEN_OBJECT,
+  QUOTE,
+  skipPlain,
+  standsAt,
+} from './bytes.ts'
+import { FORMAT_VERSION, GENESIS, HEADER_LIMITS, OUTCOMES } from './header.ts'
+import type { RecordHeader } from './header.ts'
+import { decodeText } from './text.ts'
+import { isRealTime } from './time.ts'
+
+const STRING = 0
+const INTEGER = 1
+const LIST = 2
+const TIME = 3
+const HASH = 4
+const PREVIOUS = 5
+const OUTCOME = 6
+
+/** The keys in their order on the wire, with what their values are and whether they must be there. */
+const GRAMMAR = [
+  ['action', STRING, true],
+  ['actor', STRING, true],
+  ['append_last_seq', INTEGER, false],
+  ['causation_id', STRING, false],
+  ['correlation_id', STRING, false],
+  ['entry_hash', HASH, true],
+  ['outcome', OUTCOME, true],
+  ['previous_hash', PREVIOUS, true],
+  ['recorded_at', TIME, true],
+  ['run_id', STRING, true],
+  ['schema', INTEGER, true],
+  ['seq', INTEGER, true],
+  ['signers', LIST, false],
+  ['stream', STRING, true],
+  ['stream_version', INTEGER, true],
+  ['tags', LIST, false],
+  ['timestamp', TIME, true],
+  ['type', STRING, true],
+  ['v', INTEGER, true],
+] as const
+const KEY_COUNT = GRAMMAR.length
+
+type HeaderKey = (typeof GRAMMAR)[number][0]
+/** The number under which each key's value is found in a `HeaderScan`. */
+export const KEY = Object.fromEntries(GRAMMAR.map(([key], index) => [key, index])) as { readonly [key in HeaderKey]: number }
+
+const NAMES = GRAMMAR.map(([key]) => key)
+/** `"action":` and so on, all behind one another; where each starts, and their ends. */
+const NAME_BYTES = ascii(NAMES.map((name) => `"${name}":`).join(''))
+const NAME_ENDS = Uint16Array.from(NAMES, (_, index) => NAMES.slice(0, index + 1).join('').length + 3 * (index + 1))
+const NAME_STARTS = Uint16Array.from(NAMES, (_, index) => (index === 0 ? 0 : NAME_ENDS[index - 1]!))
+const KINDS = Uint8Array.from(GRAMMAR, ([, kind]) => kind)
+const REQUIRED = GRAMMAR.flatMap(([, , required], index) => (required ? [index] : []))
+const OUTCOME_BYTES = OUTCOMES.map(ascii)
+const GENESIS_BYTES = [ascii(GENESIS)]
+/** What the value of each kind is not, for the message. */
+const RULES: { readonly [kind: number]: string } = {
+  [STRING]: `is empty or longer than ${HEADER_LIMITS.string_bytes_max} bytes`,
+  [TIME]: 'is not a time such as 2026-11-22T20:15:33.123456Z',
+  [HASH]: 'is not 64 lower-case hex digits',
+  [PREVIOUS]: `is neither 64 lower-case hex digits nor ${GENESIS}`,
+  [OUTCOME]: `is none of ${OUTCOMES.join(', ')}`,
+}
+const BAD_STRING = 'has a control character, an escape that is not canonical, or no end'
+
+const DEL = 0x7f
+const ZERO = 0x30
+const UNKNOWN_KEY = /^[a-z][a-z0-9_]*$/
+const TIME_PATTERN = ascii('0000-00-00T00:00:00.000000Z')
+
+const HASH_LENGTH = 64
+const NO_KEYS: readonly string[] = []
+
+/** One scan, used again and again. After `scan` its fields tell about that header only. */
+export class HeaderScan {
+  /** Where each value lies, without the quotes of a string; offsets from the header's `{`; -1 where the key is absent. */
+  readonly starts = new Int32Array(KEY_COUNT)
+  readonly ends = new Int32Array(KEY_COUNT)
+  /** The integers; old where the key is absent. */
+  readonly numbers = new Float64Array(KEY_COUNT)
+  /** Keys that this version does not know. */
+  unknown = NO_KEYS
+  /** A byte of 0x80 or above is in it, so the bytes are still to be checked for UTF-8. */
+  notAscii = false
+  /** Why the scan failed, naming the key; empty where it did not. */
+  fault = ''
+  readonly #memory = new Memory()
+  /** Backslashes in the string at hand, which count for nothing in its length. */
+  #escapes = 0
+
+  /**
+   * The offset behind the `}` of the header that starts at `start`, or -1 (then `fault` says why) where there is none
+   * that is legal and ends by `end`.
+   */
+  scan(bytes: Uint8Array, start: number, end: number): number {
+    this.#memory.view(bytes.buffer)
+    this.starts.fill(-1)
+    this.unknown = NO_KEYS
+    this.notAscii = false
+    this.#escapes = 0
+    this.fault = ''
+    const shift = bytes.byteOffset
+    const limit = Math.min(end, start + HEADER_LIMITS.header_bytes_max) + shift
+    const at = this.#members(start + shift, limit)
+    if (at === -1) return -1
+    if (at > limit) return this.#fail(`the header does not end within ${limit - shift - start} bytes`)
+    return this.#checkWhole() ? at - shift : -1
+  }
+
+  #fail(fault: string): -1 {
+    if (this.fault === '') this.fault = fault
+    return -1
+  }
+
+  /**
+   * From the `{` to behind the `}`. Bytes behind the limit may be read, up to the end of a value; `scan` looks where it
+   * ended. One flat loop for the known keys: with a method for each kind of value it took twice as long.
+   */
+  #members(start: number, limit: number): number {
+    const memory = this.#memory.bytes
+    const words = this.#memory.words
+    const { starts, ends, numbers } = this
+    if (memory[start] !== OPEN_OBJECT) return this.#fail('the header does not start with {')
+    let at = start + 1
+    let next = 0
+    let unknown = ''
+    for (;;) {
+      let key = next
+      while (key < KEY_COUNT && !isName(memory, at, key)) key++
+      if (key === KEY_COUNT || unknown !== '') {
+        // A key that is not known stands here, or stood before.
+        const before = next > 0 && NAMES[next - 1]! > unknown ? NAMES[next - 1]! : unknown
+        const name = key < KEY_COUNT ? NAMES[key]! : this.#unknownName(at, limit)
+        if (name === '') return -1
+        if (name <= before) return this.#fail(`${name} is not in the order of the keys, or twice`)
+        if (key === KEY_COUNT) {
+          unknown = name
+          at = this.#unknownValue(name, at + name.length + 3)
+        }
+      }
+      if (key < KEY_COUNT) {
+        next = key + 1
+        const kind = KINDS[key]!
+        at += NAME_ENDS[key]! - NAME_STARTS[key]!
+        if (kind === INTEGER) {
+          const from = at
+          at = readInteger(memory, at, key, numbers)
+          if (at === -1) return this.#fail(`${NAMES[key]} is not an integer from 0 to 2^53-1`)
+          starts[key] = from - start
+          ends[key] = at - start
+        } else if (kind === LIST) {
+          const from = at
+          at = this.#list(at, NAMES[key]!)
+          starts[key] = from - start
+          ends[key] = at - start
+        } else {
+          if (memory[at++] !== QUOTE) return this.#fail(`${NAMES[key]} is not a string`)
+          const from = at
+          at = skipPlain(memory, words, at)
+          if (memory[at] !== QUOTE) at = this.#restOfString(at)
+          if (at === -1) return this.#fail(`${NAMES[key]} ${BAD_STRING}`)
+          starts[key] = from - start
+          ends[key] = at - start
+          if (!this.#isLegal(kind, from, at)) return this.#fail(`${NAMES[key]} ${RULES[kind]}`)
+          at++
+        }
+      }
+      if (at === -1 || at > limit) return at
+      const byte = memory[at++]
+      if (byte === CLOSE_OBJECT) return at
+      if (byte !== COMMA) return this.#fail(`the value of ${key < KEY_COUNT ? NAMES[key] : unknown} is followed by neither , nor }`)
+    }
+  }
+
+  /** From the first byte of a string that is not plain to the closing quote; -1 where it breaks a rule. */
+  #restOfString(start: number): number {
+    const memory = this.#memory.bytes
+    let at = start
+    for (;;) {
+      const byte = memory[at]!
+      if (byte === QUOTE) return at
+      if (byte === BACKSLASH) {
+        // Controls are not allowed, so what is left to escape are these two; any other escape is not canonical.
+        const escaped = memory[at + 1]
+        if (escaped !== QUOTE && escaped !== BACKSLASH) return -1
+        this.#escapes++
+        at += 2
+      } else if (byte > DEL) {
+        this.notAscii = true
+        // U+0080 to U+009F, the controls of C1.
+        if (byte === 0xc2 && memory[at + 1]! < 0xa0) return -1
+        at++
+      } else {
+        return -1
+      }
+      at = skipPlain(memory, this.#memory.words, at)
+    }
+  }
+
+  /** The rule of a kind for the string between these offsets. */
+  #isLegal(kind: number, from: number, end: number): boolean {
+    const length = end - from
+    switch (kind) {
+      case STRING: {
+        const escapes = this.#escapes
+        this.#escapes = 0
+        return length > 0 && length - escapes <= HEADER_LIMITS.string_bytes_max
+      }
+      case TIME:
+        return length === TIME_PATTERN.length && isTime(this.#memory.bytes, from)
+      case OUTCOME:
+        return isOneOf(this.#memory.bytes, from, end, OUTCOME_BYTES)
+      case PREVIOUS:
+        return length === HASH_LENGTH || isOneOf(this.#memory.bytes, from, end, GENESIS_BYTES)
+      default:
+        return length === HASH_LENGTH
+    }
+  }
+
+  /** A string with its quotes, to behind it. */
+  #string(from: number, name: string): number {
+    const memory = this.#memory.bytes
+    if (memory[from] !== QUOTE) return this.#fail(`${name} is not a string`)
+    const end = this.#restOfString(skipPlain(memory, this.#memory.words, from + 1))
+    if (end === -1) return this.#fail(`${name} ${BAD_STRING}`)
+    return this.#isLegal(STRING, from + 1, end) ? end + 1 : this.#fail(`${name} ${RULES[STRING]}`)
+  }
+
+  /** An array of strings, ascending by UTF-16 code unit. */
+  #list(from: number, name: string): number {
+    const memory = this.#memory.bytes
+    if (memory[from] !== OPEN_LIST) return this.#fail(`${name} is not an array`)
+    let at = from
+    let count = 0
+    let before = ''
+    do {
+      const start = at + 1
+      at = this.#string(start, `an item of ${name}`)
+      if (at === -1) return -1
+      const item = readString(memory, start, at)
+      if (item === null) return this.#fail(`an item of ${name} is not UTF-8`)
+      if (count > 0 && item <= before) return this.#fail(`${name} is not ascending without repetition`)
+      if (++count > HEADER_LIMITS.array_items_max) return this.#fail(`${name} has more than ${HEADER_LIMITS.array_items_max} items`)
+      before = item
+    } while (memory[at] === COMMA)
+    return memory[at] === CLOSE_LIST ? at + 1 : this.#fail(`${name} is not an array of strings`)
+  }
+
+  /** The name of the member at `at`, in quotes and with a colon; empty where there is none that is legal. */
+  #unknownName(at: number, limit: number): string {
+    const memory = this.#memory.bytes
+    let end = at + 1
+    while (end < limit && memory[end] !== QUOTE) end++
+    const name = asciiText(memory, at + 1, end)
+    if (memory[at] === QUOTE && memory[end + 1] === COLON && UNKNOWN_KEY.test(name)) {
+      this.unknown = [...this.unknown, name]
+      return name
+    }
+    this.#fail('a key is not of the form [a-z][a-z0-9_]*, or there is white space')
+    return ''
+  }
+
+  #unknownValue(name: string, from: number): number {
+    const memory = this.#memory.bytes
+    if (memory[from] === QUOTE) return this.#string(from, name)
+    if (memory[from] === OPEN_LIST) return this.#list(from, name)
+    const at = readInteger(memory, from, 0, new Float64Array(1))
+    return at === -1 ? this.#fail(`${name} is not a string, an integer from 0 to 2^53-1, or an array of strings`) : at
+  }
+
+  /** What can't be seen in one value alone. */
+  #checkWhole(): boolean {
+    const { starts, numbers } = this
+    for (const key of REQUIRED) if (starts[key] === -1) return this.#fail(`${NAMES[key]} is missing`) !== -1
+    const seq = numbers[KEY.seq]!
+    const isGenesis = this.ends[KEY.previous_hash]! - starts[KEY.previous_hash]! !== HASH_LENGTH
+    if (isGenesis !== (seq === 0)) this.#fail(`previous_hash is ${GENESIS} at seq 0 and nowhere else`)
+    if (starts[KEY.append_last_seq] !== -1 && numbers[KEY.append_last_seq]! < seq) this.#fail('append_last_seq is before seq')
+    if (numbers[KEY.schema] === 0) this.#fail('schema is 0')
+    if (numbers[KEY.v] !== FORMAT_VERSION) this.#fail(`v is ${numbers[KEY.v]}, not ${FORMAT_VERSION}`)
+    return this.fault === ''
+  }
+}
+
+/** True where the key's name stands, with quotes and colon. */
+function isName(memory: Uint8Array, at: number, key: number): boolean {
+  const start = NAME_STARTS[key]!
+  // The first letter tells most keys apart.
+  if (memory[at + 1] !== NAME_BYTES[start + 1]) return false
+  const end = NAME_ENDS[key]!
+  for (let i = start, j = at; i < end; i++, j++) if (memory[j] !== NAME_BYTES[i]) return false
+  return true
+}
+
+/** From the first digit to behind the last, the number into `into[slot]`; -1 where it is no canonical integer to 2^53-1. */
+function readInteger(memory: Uint8Array, from: number, slot: number, into: Float64Array): number {
+  let at = from
+  let value = 0
+  for (;;) {
+    const digit = memory[at]! - ZERO
+    if (!(digit >= 0 && digit <= 9)) break
+    value = value * 10 + digit
+    at++
+  }
+  into[slot] = value
+  const digits = at - from
+  // With 16 digits at most, a number beyond is rounded to one that is beyond as well.
+  if (digits === 0 || digits > 16 || value > Number.MAX_SAFE_INTEGER || (digits > 1 && memory[from] === ZERO)) return -1
+  return at
+}
+
+/** The text of a string with its quotes, or null where it is not UTF-8. */
+function readString(memory: Uint8Array, start: number, end: number): string | null {
+  for (let at = start + 1; at < end - 1; at++) {
+    if (memory[at]! < 0x80 && memory[at] !== BACKSLASH) continue
+    try {
+      return JSON.parse(decodeText(memory.subarray(start, end)))
+    } catch {
+      return null
+    }
+  }
+  return asciiText(memory, start + 1, end - 1)
+}
+
+function pair(memory: Uint8Array, at: number): number {
+  return (memory[at]! - ZERO) * 10 + memory[at + 1]! - ZERO
+}
+
+/** True where the ledger's spelling of a real time stands. */
+function isTime(memory: Uint8Array, at: number): boolean {
+  for (let i = 0; i < TIME_PATTERN.length; i++) {
+    const byte = memory[at + i]!
+    if (TIME_PATTERN[i] === ZERO ? !(byte >= ZERO && byte <= ZERO + 9) : byte !== TIME_PATTERN[i]) return false
+  }
+  const year = pair(memory, at) * 100 + pair(memory, at + 2)
+  return isRealTime(year, pair(memory, at + 5), pair(memory, at + 8), pair(memory, at + 11), pair(memory, at + 14), pair(memory, at + 17))
+}
+
+function isOneOf(memory: Uint8Array, start: number, end: number, texts: readonly Uint8Array[]): boolean {
+  for (const text of texts) if (text.length === end - start && standsAt(memory, start, end, text)) return true
+  return false
+}
+
+/** The header's strings, integers and arrays as an object; keys of a later version too. */
+function readHeader(bytes: Uint8Array, start: number, end: number): RecordHeader | null {
+  try {
+    return JSON.parse(decodeText(bytes.subarray(start, end)))
+  } catch {
+    return null
+  }
+}
+
+/** Why bytes are not a legal header. */
+export interface HeaderProblem {
+  readonly fault: string
+}
+
+/** The header that is exactly `bytes[start, end)`, or why they are none. The mirror of `formatHeader`. */
+export function parseHeader(bytes: Uint8Array, start = 0, end = bytes.length): RecordHeader | HeaderProblem {
+  const scan = new HeaderScan()
+  const at = scan.scan(bytes, start, end)
+  if (at === -1) return { fault: scan.fault }
+  if (at !== end) return { fault: 'something follows the header' }
+  return readHeader(bytes, start, end) ?? { fault: 'the header is not UTF-8' }
+}

@@ -1,0 +1,290 @@
+/**
+ * What the records say together, once each stands in its place: the origin, the clock, whole appends, the reserved
+ * stream, ids and stream versions, withheld entries. A record that is missing or can't be trusted is reported where it
+ * is missing; what follows from it (a version that jumps, half an append) is not reported again.
+ */
+import { asciiText, textStandsAt } from './bytes.ts'
+import { ByteIndex } from './byte-index.ts'
+import { KEY } from './header-scan.ts'
+import type { HeaderScan } from './header-scan.ts'
+import { LEDGER_STREAM, RESERVED_TYPES } from './header.ts'
+import { isOrigin } from './origin.ts'
+import { whereOf } from './problems.ts'
+import type { Findings, Place } from './problems.ts'
+import type { Range } from './ranges.ts'
+import type { SubCheck } from './report.ts'
+import { decodeText } from './text.ts'
+import { WithheldEntries } from './withheld.ts'
+import type { NamingType, WithheldCounts } from './withheld.ts'
+
+const TIME_LENGTH = 27
+const UNKNOWN_KEYS_MAX = 64
+/** Ranges of withheld entries and of names for them, each. */
+const RANGES_MAX = 1_000_000
+const NOT_ALL_THERE = 'every record: some are missing or could not be read, so what they held could not be compared'
+
+/** A naming record's type and the positions that its entry names. */
+export interface Naming {
+  readonly type: NamingType
+  readonly ranges: readonly Range[]
+}
+
+/** One record that stands in its place; an object that is used again, so nobody keeps it. */
+export interface PlacedRecord {
+  /** A scan of the header, or null for a record of a newer format. */
+  header: HeaderScan | null
+  bytes: Uint8Array
+  headerStart: number
+  seq: number
+  withheld: boolean
+  naming: Naming | null
+  place: Place
+  /** Its content has a fault that is reported already. */
+  faulty: boolean
+  /** The record before stands right before it, and is what it was when it was hashed. */
+  follows: boolean
+}
+
+interface OpenAppend {
+  readonly first: number
+  readonly last: number
+  readonly place: Place
+}
+
+export class RecordChecks {
+  /** The actor of record 0. */
+  origin: string | null = null
+  firstRecordedAt: string | null = null
+  readonly #findings: Findings
+  readonly #wantedOrigin: string | null
+  /** Highest position that was taken: what stands behind a lower one (a segment that comes twice) is not taken again. */
+  #highest = -1
+  /** Counts how often records were missing or not to be trusted; streams start anew after each time. */
+  #disturbances = 0
+  #newer = false
+  /** A record that may name withheld entries can't be read. */
+  #namesLost = false
+  readonly #recordedAt = new Uint8Array(TIME_LENGTH)
+  #append: OpenAppend | null = null
+  /** The disturbance after which the next record may be in the middle of an append. */
+  #appendDisturbance = 0
+  readonly #idsMax: number
+  readonly #runIds: ByteIndex
+  readonly #streams: ByteIndex
+  #versions = new Float64Array(1024)
+  #versionDisturbances = new Float64Array(1024)
+  #idsFull = false
+  #streamsFull = false
+  readonly #withheld = new WithheldEntries(RANGES_MAX)
+  readonly #unknownKeys = new Set<string>()
+
+  constructor(findings: Findings, wantedOrigin: string | null, idsMax: number) {
+    this.#findings = findings
+    this.#wantedOrigin = wantedOrigin
+    this.#idsMax = idsMax
+    this.#runIds = new ByteIndex(idsMax)
+    this.#streams = new ByteIndex(idsMax)
+  }
+
+  /** `recorded_at` of the last record. */
+  get lastRecordedAt(): string | null {
+    return this.firstRecordedAt === null ? null : asciiText(this.#recordedAt, 0, TIME_LENGTH)
+  }
+
+  /** Records are missing here, or are not to be trusted. */
+  disturb(): void {
+    this.#disturbances++
+    this.#append = null
+  }
+
+  /** Takes the record that stands behind those taken before. */
+  take(record: PlacedRecord): void {
+    if (record.seq <= this.#highest) return
+    this.#highest = record.seq
+    if (record.header === null) {
+      this.#newer = true
+      this.disturb()
+      return
+    }
+    this.#checkTime(record, record.header)
+    if (record.seq === 0) this.#checkOrigin(record, record.header)
+    if (record.header.unknown.length > 0) this.#noteUnknown(record, record.header)
+    if (this.#append !== null || record.header.starts[KEY.append_last_seq] !== -1) this.#checkAppend(record, record.header)
+    else this.#appendDisturbance = this.#disturbances
+    const isReserved = this.#checkReserved(record, record.header)
+    this.#checkRunId(record, record.header)
+    this.#checkStream(record, record.header)
+    if (isReserved && record.faulty) this.#namesLost = true
+    if (record.withheld && !isReserved) this.#withheld.add(record.seq)
+    if (record.naming !== null) this.#withheld.name(record.naming.type, record.naming.ranges)
+  }
+
+  #text({ bytes, headerStart }: PlacedRecord, header: HeaderScan, key: number): string {
+    // The quotes are taken along, so that JSON undoes the escapes.
+    return JSON.parse(decodeText(bytes.subarray(headerStart + header.starts[key]! - 1, headerStart + header.ends[key]! + 1)))
+  }
+
+  #checkTime(record: PlacedRecord, header: HeaderScan): void {
+    const { bytes, seq } = record
+    const start = record.headerStart + header.starts[KEY.recorded_at]!
+    const before = this.#recordedAt
+    let i = 0
+    while (i < TIME_LENGTH && bytes[start + i] === before[i]) i++
+    if (i === TIME_LENGTH) return
+    if (record.follows && bytes[start + i]! < before[i]! && !this.#isType(record, header, 'ClockMovedBack')) {
+      const [expected, found] = [asciiText(before, 0, TIME_LENGTH), asciiText(bytes, start, start + TIME_LENGTH)]
+      this.#findings.add('clock_moved_back', seq, expected, found, whereOf(record.place))
+    }
+    for (; i < TIME_LENGTH; i++) before[i] = bytes[start + i]!
+    this.firstRecordedAt ??= asciiText(before, 0, TIME_LENGTH)
+  }
+
+  #isType({ bytes, headerStart }: PlacedRecord, header: HeaderScan, type: string): boolean {
+    const start = headerStart + header.starts[KEY.type]!
+    return header.ends[KEY.type]! - header.starts[KEY.type]! === type.length && textStandsAt(bytes, start, type)
+  }
+
+  #checkOrigin(record: PlacedRecord, header: HeaderScan): void {
+    const actor = this.#text(record, header, KEY.actor)
+    const wanted = this.#wantedOrigin
+    this.origin = actor
+    const isCreation = this.#isType(record, header, 'LedgerCreated')
+    if (isCreation && isOrigin(actor) && (wanted === null || wanted === actor)) return
+    const expected = isCreation ? (wanted ?? 'an origin as the actor') : 'LedgerCreated'
+    this.#findings.add('wrong_origin', 0, expected, isCreation ? actor : this.#text(record, header, KEY.type), whereOf(record.place))
+  }
+
+  #noteUnknown(record: PlacedRecord, header: HeaderScan): void {
+    for (const key of header.unknown) {
+      if (this.#unknownKeys.has(key) || this.#unknownKeys.size === UNKNOWN_KEYS_MAX) continue
+      this.#unknownKeys.add(key)
+      this.#findings.note('unknown_header_key', record.seq, `the header key ${key} is not known to this version`, record.place)
+    }
+  }
+
+  #checkAppend(record: PlacedRecord, header: HeaderScan): void {
+    const { seq, place } = record
+    const last = header.starts[KEY.append_last_seq] === -1 ? -1 : header.numbers[KEY.append_last_seq]!
+    const open = this.#append
+    if (open !== null) {
+      if (last !== open.last) this.#reportAppend(open, `position ${seq} of another append`)
+      if (seq === open.last || last !== open.last) this.#append = null
+      if (last === open.last) return
+    }
+    if (last === -1) return
+    if (last > seq) this.#append = { first: seq, last, place: { ...place } }
+    // A record that is the last of its append, and nothing of the append before it.
+    else if (this.#appendDisturbance === this.#disturbances) this.#reportAppend({ first: seq, last, place }, 'none of its other records')
+    this.#appendDisturbance = this.#disturbances
+  }
+
+  #reportAppend({ first, last, place }: OpenAppend, found: string): void {
+    this.#findings.add('incomplete_append', first, `positions ${first} to ${last} in one append`, found, whereOf(place))
+  }
+
+  /** True for a record of the reserved stream. */
+  #checkReserved(record: PlacedRecord, header: HeaderScan): boolean {
+    const { bytes, headerStart } = record
+    const start = headerStart + header.starts[KEY.stream]!
+    const length = header.ends[KEY.stream]! - header.starts[KEY.stream]!
+    const isReservedStream = length === LEDGER_STREAM.length && textStandsAt(bytes, start, LEDGER_STREAM)
+    const isReservedType = this.#isReservedType(record, header)
+    if (isReservedStream === isReservedType && !(isReservedStream && record.withheld)) return isReservedStream
+    const found = `type ${this.#text(record, header, KEY.type)} in stream ${this.#text(record, header, KEY.stream)}`
+    const [expected, what] =
+      isReservedStream && isReservedType ? ['its entry', 'withheld'] : ['stream ledger and a type of its own, or neither', found]
+    this.#findings.add('reserved_misused', record.seq, expected, what, whereOf(record.place))
+    return isReservedStream
+  }
+
+  #isReservedType({ bytes, headerStart }: PlacedRecord, header: HeaderScan): boolean {
+    const start = headerStart + header.starts[KEY.type]!
+    const length = header.ends[KEY.type]! - header.starts[KEY.type]!
+    for (const type of RESERVED_TYPES) if (type.length === length && textStandsAt(bytes, start, type)) return true
+    return false
+  }
+
+  #checkRunId(record: PlacedRecord, header: HeaderScan): void {
+    if (this.#idsFull) return
+    const { bytes, headerStart } = record
+    const size = this.#runIds.size
+    if (size + this.#streams.size >= this.#idsMax) {
+      this.#idsFull = true
+      return
+    }
+    const number = this.#runIds.add(bytes, headerStart + header.starts[KEY.run_id]!, headerStart + header.ends[KEY.run_id]!)
+    if (number === -1) this.#idsFull = true
+    else if (number !== size)
+      this.#findings.add('duplicate_run_id', record.seq, null, this.#text(record, header, KEY.run_id), whereOf(record.place))
+  }
+
+  #checkStream(record: PlacedRecord, header: HeaderScan): void {
+    if (this.#streamsFull) return
+    const { bytes, headerStart } = record
+    const size = this.#streams.size
+    const stream = this.#streams.add(bytes, headerStart + header.starts[KEY.stream]!, headerStart + header.ends[KEY.stream]!)
+    if (stream === -1 || (stream === size && size + this.#runIds.size >= this.#idsMax)) {
+      this.#streamsFull = true
+      return
+    }
+    if (stream === this.#versions.length) this.#widen()
+    const version = header.numbers[KEY.stream_version]!
+    const expected = stream === size ? 0 : this.#versions[stream]! + 1
+    const seenAt = stream === size ? 0 : this.#versionDisturbances[stream]!
+    if (version !== expected && seenAt === this.#disturbances) {
+      const name = this.#text(record, header, KEY.stream)
+      this.#findings.add('stream_version_gap', record.seq, `${expected} of ${name}`, `${version} of ${name}`, whereOf(record.place))
+    }
+    this.#versions[stream] = version
+    this.#versionDisturbances[stream] = this.#disturbances
+  }
+
+  #widen(): void {
+    const versions = new Float64Array(this.#versions.length * 2)
+    versions.set(this.#versions)
+    this.#versions = versions
+    const disturbances = new Float64Array(versions.length)
+    disturbances.set(this.#versionDisturbances)
+    this.#versionDisturbances = disturbances
+  }
+
+  /** Settles what only the end can tell. `live`: a writer is at work, who may be in the middle of an append. */
+  finish(live: boolean): { withheld: WithheldCounts; unsettled: string | null; runIds: SubCheck; streams: SubCheck } {
+    if (this.#append !== null && !live) this.#reportAppend(this.#append, `the end of the ledger at ${this.#highest + 1}`)
+    const { counts, unnamed, pending } = this.#withheld.settle()
+    const unsettled = this.#withheld.overflown ? `memory for more than ${RANGES_MAX} ranges of withheld entries` : null
+    if (unsettled === null) this.#reportUnnamed(unnamed)
+    for (const { first, last } of pending) {
+      if (first > this.#highest) continue
+      this.#findings.note(
+        'erasure_pending',
+        first,
+        `the entries of ${first} to ${Math.min(last, this.#highest)} are named as erased and still there`,
+        null,
+      )
+    }
+    return {
+      withheld: counts,
+      unsettled,
+      runIds: this.#subCheck(this.#findings.has('duplicate_run_id'), this.#idsFull),
+      streams: this.#subCheck(this.#findings.has('stream_version_gap'), this.#streamsFull),
+    }
+  }
+
+  #reportUnnamed(unnamed: readonly Range[]): void {
+    // Where records are missing, what named these entries may be among them: that is said once, not for each entry.
+    const reported = this.#disturbances > 0 || this.#namesLost ? unnamed.slice(0, 1) : unnamed
+    for (const { first, last } of reported) {
+      const found = first === last ? `position ${first}` : `positions ${first} to ${last}`
+      this.#findings.add('withheld_unnamed', first, 'a record that names it as erased or archived', found, null)
+    }
+  }
+
+  #subCheck(failed: boolean, full: boolean): SubCheck {
+    if (failed) return { verdict: 'fail' }
+    if (full) return { verdict: 'not checked', missing: `memory for more than ${this.#idsMax} ids (ids_max)` }
+    if (this.#newer) return { verdict: 'not checked', missing: 'a version that knows the newer format of some records' }
+    if (this.#disturbances > 0) return { verdict: 'not checked', missing: NOT_ALL_THERE }
+    return { verdict: 'pass' }
+  }
+}

@@ -1,0 +1,81 @@
+/** Runs the real command as a child process. */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+
+export const BIN = fileURLToPath(new URL('../../src/cli/bin.ts', import.meta.url))
+
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface RunOptions {
+  readonly input?: string | Uint8Array
+  readonly env?: { readonly [name: string]: string }
+  readonly cwd?: string
+}
+
+/** The environment of a script: nothing that decides on colour or on the ledger. */
+export function environment(more: RunOptions['env'] = {}): NodeJS.ProcessEnv {
+  const rest = { ...process.env }
+  for (const name of ['NO_COLOR', 'FORCE_COLOR', 'COLUMNS', 'CORTEX_LEDGER', 'CORTEX_LEDGER_KEY']) delete rest[name]
+  return { ...rest, ...more }
+}
+
+export function start(args: readonly string[], options: RunOptions = {}): ChildProcess {
+  return spawn(process.execPath, [BIN, ...args], { env: environment(options.env), cwd: options.cwd, stdio: 'pipe' })
+}
+
+export async function ended(child: ChildProcess): Promise<Ended> {
+  const out: Buffer[] = []
+  const err: Buffer[] = []
+  child.stdout?.on('data', (chunk: Buffer) => out.push(chunk))
+  child.stderr?.on('data', (chunk: Buffer) => err.push(chunk))
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', resolve)
+  })
+  return { code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }
+}
+
+export async function run(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
+  const child = start(args, options)
+  child.stdin?.on('error', () => {})
+  child.stdin?.end(options.input ?? '')
+  return ended(child)
+}
+
+/** Fails with what the command said, where it did not end with 0. */
+export async function ok(args: readonly string[], options: RunOptions = {}): Promise<string> {
+  const { code, stdout, stderr } = await run(args, options)
+  if (code !== 0) throw new Error(`cortex-ledger ${args.join(' ')} ended with ${code}:\n${stderr}${stdout}`)
+  return stdout
+}
+
+/** A line of bash, with `cortex-ledger` as a function; `pipefail` is on. */
+export async function shell(script: string, options: RunOptions = {}): Promise<Ended> {
+  const prelude = `set -o pipefail; cortex-ledger() { ${JSON.stringify(process.execPath)} ${JSON.stringify(BIN)} "$@"; }\n`
+  return ended(
+    spawn('bash', ['-c', prelude + script], { env: environment(options.env), cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe'] }),
+  )
+}
+
+export function jsonLines(text: string): unknown[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as unknown)
+}
+
+export function entryLines(entries: readonly object[]): string {
+  return entries.map((entry) => `${JSON.stringify(entry)}\n`).join('')
+}
+
+/** The hash that a record line's header has, computed from its bytes alone. */
+export function headerHashOf(line: string): string {
+  const header = line.slice(84, line.search(/\},"(?:salt|entry|signatures)":/) + 1)
+  return createHash('sha256').update('\0').update(header).digest('hex')
+}

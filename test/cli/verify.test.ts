@@ -1,0 +1,152 @@
+import { chmodSync, cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { VerificationReport } from '../../src/index.ts'
+import { tempDir } from '../helpers/temp.ts'
+import { entryLines, ok, run, shell } from './cli.ts'
+
+const ORIGIN = 'example.com/verify'
+const entries = Array.from({ length: 12 }, (_, i) => ({
+  run_id: `run-${i}`,
+  agent_name: 'a',
+  method_name: 'm',
+  raw_output: `said ${i}`,
+  outcome: i === 6 ? 'denied' : 'success',
+}))
+
+async function makeLedger(name: string): Promise<string> {
+  const ledger = join(tempDir(), name)
+  await ok(['init', ledger, '--origin', ORIGIN])
+  await ok(['record', ledger], { input: entryLines(entries) })
+  return ledger
+}
+
+/** Changes the lines of a ledger's first segment. */
+function tamper(ledger: string, change: (lines: string[]) => string[]): void {
+  const folder = join(ledger, 'segments')
+  const file = join(folder, readdirSync(folder).toSorted()[0] as string)
+  const lines = readFileSync(file, 'utf8').slice(0, -1).split('\n')
+  chmodSync(file, 0o644)
+  writeFileSync(file, `${change(lines).join('\n')}\n`)
+}
+
+async function reportOf(ledger: string, ...args: string[]): Promise<{ code: number | null; report: VerificationReport }> {
+  const { code, stdout } = await run(['verify', ledger, '--json', ...args])
+  return { code, report: JSON.parse(stdout) as VerificationReport }
+}
+
+describe.each(['audit', 'audit.db'])('an honest ledger %s', (name) => {
+  test('JSON as others rely on it, and words for people', async () => {
+    const ledger = await makeLedger(name)
+    const { code, report } = await reportOf(ledger)
+    expect(code).toBe(0)
+    expect(Object.keys(report).slice(0, 6)).toEqual(['ok', 'size', 'head', 'origin', 'verdicts', 'missing'].filter((key) => key in report))
+    const [last] = (await ok(['tail', ledger, '-n', '1', '--json'])).split('\n')
+    expect(report).toMatchObject({
+      ok: true,
+      size: 13,
+      head: (JSON.parse(last ?? '') as { hash: string }).hash,
+      verdicts: { integrity: 'pass', authenticity: 'not checked', completeness: 'not checked', time: 'not checked' },
+      missing: { authenticity: expect.any(String), completeness: expect.any(String), time: expect.any(String) },
+      problems: [],
+    })
+    expect(report.missing).not.toHaveProperty('integrity')
+    const text = await ok(['verify', ledger, '--origin', ORIGIN, '--canonical'])
+    expect(text).toMatch(/^integrity +pass/m)
+    for (const verdict of ['authenticity', 'completeness', 'time'])
+      expect(text).toMatch(new RegExp(`^${verdict} +not checked +would need: `, 'm'))
+    expect(text).toMatch(/entries canonical: pass/)
+    expect(text).toMatch(/no problem found; 3 of 4 claims not checked/)
+    expect(text).toContain(ORIGIN)
+    expect(await run(['verify', ledger, '--quiet'])).toEqual({ code: 0, stdout: '', stderr: '' })
+  })
+
+  test('of another origin than was asked for fails', async () => {
+    const ledger = await makeLedger(name)
+    const { code, report } = await reportOf(ledger, '--origin', 'example.com/other')
+    expect(code).toBe(1)
+    expect(report.problems[0]).toMatchObject({ code: 'wrong_origin', seq: 0, expected: 'example.com/other', found: ORIGIN })
+    expect((await run(['verify', ledger, '--origin', 'no origin'])).code).toBe(2)
+  })
+})
+
+describe('a tampered ledger', () => {
+  test('each problem with its position and place, in JSON and in words, exit code 1', async () => {
+    const ledger = await makeLedger('audit')
+    tamper(ledger, (lines) => lines.map((line, i) => (i === 5 ? line.replace('said 4', 'said 5') : line)))
+    const { code, report } = await reportOf(ledger)
+    expect(code).toBe(1)
+    expect(report).toMatchObject({ ok: false, size: 13, verdicts: { integrity: 'fail' } })
+    expect(report.problems).toHaveLength(1)
+    const [problem] = report.problems
+    expect(Object.keys(problem ?? {}).toSorted()).toEqual(['code', 'expected', 'found', 'seq', 'where'])
+    const before = readFileSync(join(ledger, 'segments', '00000000000000000000.jsonl'), 'utf8')
+      .split('\n')
+      .slice(0, 5)
+    const byte = Buffer.byteLength(before.map((line) => `${line}\n`).join(''))
+    expect(problem).toMatchObject({ code: 'entry_mismatch', seq: 5, where: { file: 'segments/00000000000000000000.jsonl', byte } })
+    const { code: again, stdout } = await run(['verify', ledger])
+    expect(again).toBe(1)
+    expect(stdout).toMatch(/^integrity +fail/m)
+    expect(stdout).toMatch(new RegExp(`^ +5 +entry_mismatch +segments/00000000000000000000.jsonl:${byte} `, 'm'))
+    expect(stdout).toMatch(/NOT WHAT WAS RECORDED: 1 problem;/)
+    expect(await run(['verify', ledger, '--quiet'])).toEqual({ code: 1, stdout: '', stderr: '' })
+  })
+
+  test('what an attacker wrote can steer no terminal', async () => {
+    const ledger = await makeLedger('audit')
+    tamper(ledger, (lines) => [lines[0] as string, '\x1b]0;owned\x07\x1b[2J', ...lines.slice(1)])
+    const { code, stdout } = await run(['verify', ledger], { env: { NO_COLOR: '1' } })
+    expect(code).toBe(1)
+    for (const char of ['\x07', '\x1b']) expect(stdout).not.toContain(char)
+  })
+
+  test('a pipe that breaks keeps the exit code', async () => {
+    const ledger = await makeLedger('audit')
+    tamper(ledger, (lines) => lines.toSpliced(4, 1))
+    expect((await shell(`cortex-ledger verify ${ledger} | true`)).code).toBe(1)
+  })
+
+  test('too damaged to open: a report, exit code 1', async () => {
+    const ledger = await makeLedger('audit')
+    tamper(ledger, (lines) => lines.map(() => 'nothing of it is left'))
+    const { code, report } = await reportOf(ledger)
+    expect([code, report.ok, report.verdicts.integrity]).toEqual([1, false, 'fail'])
+    const copy = `${await makeLedger('audit.db')}`
+    const bytes = readFileSync(copy)
+    writeFileSync(copy, bytes.fill(0x41, 0, 4096))
+    expect((await reportOf(copy)).report.ok).toBe(false)
+  })
+})
+
+describe('what is exported', () => {
+  test.each(['audit', 'audit.db'])('from %s verifies like the ledger, and shows what is done to it', async (name) => {
+    const ledger = await makeLedger(name)
+    const file = `${ledger}.export.jsonl`
+    expect(await run(['export', ledger, '--format', 'jsonl', '-o', file])).toMatchObject({
+      code: 0,
+      stdout: '',
+      stderr: expect.stringMatching(/^13 records written to /),
+    })
+    const honest = await reportOf(file)
+    expect([honest.code, honest.report.head]).toEqual([0, (await reportOf(ledger)).report.head])
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"outcome":"denied"', '"outcome":"success"'))
+    const { code, report } = await reportOf(file)
+    expect([code, report.problems[0]?.code, report.problems[0]?.seq]).toEqual([1, 'hash_mismatch', 7])
+  })
+})
+
+test('a copy is not touched by looking at it', async () => {
+  const ledger = await makeLedger('audit')
+  const copy = join(tempDir(), 'copy')
+  cpSync(ledger, copy, { recursive: true })
+  const names = (dir: string): string[] => readdirSync(dir, { recursive: true }).map(String).toSorted()
+  const before = names(copy)
+  await ok(['verify', copy])
+  expect(names(copy)).toEqual(before)
+})
+
+test('nothing there is not "nothing wrong"', async () => {
+  const { code, stdout, stderr } = await run(['verify', join(tempDir(), 'nowhere')])
+  expect([code, stdout, stderr]).toEqual([3, '', expect.stringMatching(/not_found/)])
+})

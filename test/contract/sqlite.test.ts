@@ -1,0 +1,16 @@
+import { join } from 'node:path'
+import { describe, test } from 'vitest'
+import { openSqliteStore } from '../../src/stores/sqlite/index.ts'
+import { storeContract } from '../../src/testing/index.ts'
+import { scale } from '../helpers/scale.ts'
+import { tempDir } from '../helpers/temp.ts'
+
+describe.each(['node:sqlite', 'better-sqlite3'] as const)('SQLite by %s', (driver) => {
+  const cases = storeContract({
+    open: async () => openSqliteStore(join(tempDir(), 'ledger.db'), { driver, readOnly: false, create: true }),
+    reopen: async ({ location }, { readOnly = false }) => openSqliteStore(location, { driver, readOnly, create: false }),
+    capabilities: { persistent: true, secondWriter: 'serialised', readersBesideWriter: true, segments: false },
+    effort: scale(1, 5),
+  })
+  for (const { name, run } of cases) test(name, run)
+})

@@ -1,0 +1,99 @@
+/**
+ * What readers may copy out of the README and the guides runs: TypeScript blocks as programs, `sh` blocks line by line
+ * with the command line of this checkout. The blocks of one document run in their order in one folder. A block after
+ * `<!-- no-test: reason -->` is not run.
+ */
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { snippetsOf } from '../helpers/snippets.ts'
+import { tempDir } from '../helpers/temp.ts'
+
+const root = join(import.meta.dirname, '../..')
+const documents = ['README.md', ...readdirSync(join(root, 'docs/guides')).map((name) => `docs/guides/${name}`)]
+const source = (path: string): string => pathToFileURL(join(root, path)).href
+
+/** The code with the package's name replaced by this checkout's sources. */
+function againstSource(code: string): string {
+  return code
+    .replaceAll("'cortex-ledger'", `'${source('src/index.ts')}'`)
+    .replaceAll("'cortex-ledger/verify'", `'${source('src/verify/index.ts')}'`)
+    .replaceAll("'cortex-ledger/testing'", `'${source('src/testing/index.ts')}'`)
+}
+
+/** A folder with `cortex-ledger` and `npx` that run this checkout's command line. */
+function binFolder(folder: string): string {
+  const bin = join(folder, '.bin')
+  mkdirSync(bin)
+  const command = `exec '${process.execPath}' '${join(root, 'src/cli/bin.ts')}' "$@"`
+  writeFileSync(join(bin, 'cortex-ledger'), `#!/bin/sh\n${command}\n`)
+  writeFileSync(join(bin, 'npx'), `#!/bin/sh\n[ "$1" = cortex-ledger ] || exit 127\nshift\n${command}\n`)
+  for (const name of ['cortex-ledger', 'npx']) chmodSync(join(bin, name), 0o755)
+  return bin
+}
+
+const hasPython = spawnSync('python3', ['--version']).status === 0
+
+describe.each(documents)('%s', (document) => {
+  const snippets = snippetsOf(readFileSync(join(root, document), 'utf8')).filter(({ language }) => language === 'ts' || language === 'sh')
+
+  test('its examples run', () => {
+    const folder = tempDir()
+    const bin = binFolder(folder)
+    mkdirSync(join(folder, 'docs'))
+    writeFileSync(join(folder, 'docs/verify.py'), readFileSync(join(root, 'docs/verify.py')))
+    const env = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}`, NODE_NO_WARNINGS: '1' }
+    for (const [i, { language, code, line, skipped }] of snippets.entries()) {
+      if (skipped !== null || (!hasPython && code.includes('python3'))) {
+        console.log(`${document}:${line} not run: ${skipped ?? 'python3 is not there'}`)
+        continue
+      }
+      const file = join(folder, `snippet-${i}.ts`)
+      if (language === 'ts') writeFileSync(file, againstSource(code))
+      const ran =
+        language === 'ts'
+          ? spawnSync(process.execPath, [file], { cwd: folder, env, encoding: 'utf8' })
+          : spawnSync('sh', ['-eu', '-c', code], { cwd: folder, env, encoding: 'utf8' })
+      expect(ran.status, `${document}:${line} ended with ${ran.status}\n${ran.stdout}\n${ran.stderr}`).toBe(0)
+    }
+  })
+})
+
+test('every link of the docs goes somewhere', () => {
+  const pages = [
+    'README.md',
+    'CHANGELOG.md',
+    'CONTRIBUTING.md',
+    'SECURITY.md',
+    ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join('docs', name)),
+  ]
+  const slug = (title: string): string =>
+    title
+      .toLowerCase()
+      .replaceAll(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-')
+  const anchors = (text: string): Set<string> => new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) => slug(title as string)))
+  const broken = pages.flatMap((page) => {
+    const text = readFileSync(join(root, page), 'utf8')
+    return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
+      .map(([, target]) => target as string)
+      .filter((target) => !/^https?:/.test(target))
+      .filter((target) => {
+        const [path = '', anchor] = target.split('#')
+        try {
+          const file = path === '' ? join(root, page) : join(root, page, '..', path)
+          if (anchor === undefined)
+            return readdirSync(join(file, '..')).includes(file.replace(/\/$/, '').split('/').at(-1) as string) === false
+          return !anchors(readFileSync(file, 'utf8')).has(anchor)
+        } catch {
+          return true
+        }
+      })
+      .map((target) => `${page} → ${target}`)
+  })
+  expect(broken).toEqual([])
+})
