@@ -15,11 +15,11 @@ import { sampleCalls } from './sample.ts'
 import { floorVerify, verifyBytes, verifyFile } from './verify.ts'
 
 const quick = process.argv.includes('--quick')
-const ROUNDS = quick ? 3 : 9
-const RECORDS = quick ? 4_000 : 20_000
+const ROUNDS = quick ? 3 : 7
+const RECORDS = quick ? 4_000 : 10_000
 /** Callers that wait at the same time: one alone, and many. */
 const WAITERS = [
-  { waiters: 1, records: quick ? 200 : 1_000 },
+  { waiters: 1, records: quick ? 200 : 500 },
   { waiters: 64, records: RECORDS },
   { waiters: 1024, records: RECORDS },
 ]

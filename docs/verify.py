@@ -5,7 +5,7 @@ but the standard library of Python 3.9 or newer. Prints `seq code` for each prob
     python3 verify.py LEDGER_DIR|FILE.jsonl [--json] [--canonical] [--origin ORIGIN]
 """
 import argparse, base64, calendar, decimal, hashlib, json, os, re, sys
-from collections import namedtuple
+from collections import deque, namedtuple
 
 # --- The line and its parts: sections "The line" to "Signatures of a record" -----------------------------------------
 TEXT = rb'"(?:[^"\\\x00-\x1f\x7f\xc2]|\xc2[^\x80-\x9f]|\\["\\])+"'
@@ -15,7 +15,6 @@ REST = re.compile(rb'(?:,"signatures":(\[%s(?:,%s)*\]))?(?:,"entry":null\}|,("sa
                   % (SIG, SIG), re.S)
 HEX = re.compile('[0-9a-f]{64}')
 TIME = re.compile(r'([0-9]{4})-(0[1-9]|1[0-2])-([0-9]{2})T(?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}\.[0-9]{6}Z')
-ORIGIN = re.compile(r'(?!cortex-ledger/)[^\s+\x00-\x1f\x7f-\x9f\ufeff]+')
 KEYS = {**dict.fromkeys('action actor entry_hash outcome previous_hash recorded_at run_id stream timestamp type'.split(), str),
         **dict.fromkeys('schema seq stream_version v'.split(), int)}
 OPTIONAL = {'append_last_seq': int, 'causation_id': str, 'correlation_id': str, 'signers': list, 'tags': list}
@@ -33,6 +32,10 @@ def need(condition, what='grammar'):
 def is_time(text):
     match = TIME.fullmatch(text)
     return match and 1 <= int(match[3]) <= calendar.monthrange(int(match[1]), int(match[2]))[1]
+
+
+def is_origin(text):
+    return len(text.encode()) <= 255 and re.fullmatch(r'(?!cortex-ledger/)[^\s+\x00-\x1f\x7f-\x9f\ufeff]+', text)
 
 
 def utf16(text):
@@ -128,7 +131,7 @@ def check_rest(rest, header, spelling):
 
 # A line that has a place in the chain (`header` is None for a later version), and one that has none.
 Record = namedtuple('Record', 'seq previous hash header entry fault where promised')
-Stray = namedtuple('Stray', 'fault where hashes')
+Stray = namedtuple('Stray', 'fault where links')
 
 
 def parse_line(line, where, promised, spelling):
@@ -147,200 +150,180 @@ def parse_line(line, where, promised, spelling):
     if stated != actual:
         return Stray('hash_mismatch', where, [stated, actual]) if HEX.fullmatch(stated) else Stray('malformed_record', where, [actual])
     try:
-        if header is None:
-            header = parse_later_header(line[84:end].decode())
-            return Record(header['seq'], header['previous_hash'], actual, None, {}, None, where, promised)
+        place = header or parse_later_header(line[84:end].decode())
     except (ValueError, KeyError, TypeError, RecursionError):
         return Stray('malformed_record', where, [actual])
     try:
-        fault, entry = check_rest(line[end:], header, spelling)
+        fault, entry = check_rest(line[end:], header, spelling) if header else (None, {})
     except (ValueError, RecursionError):
         fault, entry = 'malformed_record', {}
-    return Record(header['seq'], header['previous_hash'], actual, header, entry, fault, where, promised)
+    promised = None if promised == place['seq'] else promised
+    return Record(place['seq'], place['previous_hash'], actual, header, entry, fault, where, promised)
 
 
 # --- The ledger: section "Verification" ------------------------------------------------------------------------------
-NO_ONE = Record(-1, '', 'GENESIS', None, {}, None, None, None)
-LOOSE, LINKED = 1, 2
+BEFORE_ALL = Record(-1, '', 'GENESIS', None, {}, None, None, None)
+LOOSELY, FIRMLY, END = 1, 2, float('inf')
 
 
 def fit(tail, strays, record):
-    """Does the record continue the tail, where each of the strays between them may take a position?"""
     gap = record.seq - tail.seq - 1
     if gap == 0:
-        return LINKED if record.previous == tail.hash else 0
+        return FIRMLY if record.previous == tail.hash else 0
     if gap < 0 or gap > len(strays):
         return 0
-    hashes = strays[-1].hashes if gap == len(strays) else []
-    return LOOSE if not hashes else LINKED if record.previous in hashes else 0
+    links = strays[-1].links if gap == len(strays) else []
+    return LOOSELY if not links else FIRMLY if record.previous in links else 0
+
+
+def named_spans(entry):
+    """The positions that a naming record's entry names, as first and last."""
+    parts = [entry] + [one for key in ('records', 'ranges') if isinstance(entry.get(key), list) for one in entry[key]]
+    for part in (part for part in parts if isinstance(part, dict)):
+        seqs = part.get('seqs') if isinstance(part.get('seqs'), list) else []
+        for span in [(part.get('seq'),) * 2, (part.get('first_seq'), part.get('last_seq')), *((one, one) for one in seqs)]:
+            if all(isinstance(one, Number) and one.is_integer() and 0 <= one < 2**53 for one in span):
+                yield span
 
 
 class Verifier:
     def __init__(self, lines, origin):
-        self.lines, self.origin, self.problems = lines, origin, []
-        self.tail = self.head = NO_ONE
+        self.lines, self.origin, self.problems, self.tail, self.head = deque(lines), origin, [], BEFORE_ALL, BEFORE_ALL
         self.breaks, self.time, self.append, self.append_breaks = 0, '', None, 0
         self.run_ids, self.streams, self.withheld, self.named, self.names_lost = set(), {}, [], [], False
-        at = 0
-        while at < len(lines):
-            at = self.step(at)
+        while self.lines:
+            self.step()
         if self.append:
             self.report('incomplete_append', self.append[0], self.append[2])
-        self.unnamed()
+        self.report_unnamed()
 
     def report(self, code, seq, where):
         self.problems.append({'code': code, 'seq': seq, 'where': where})
-
-    def strays_from(self, at):
-        end = at
-        while end < len(self.lines) and isinstance(self.lines[end], Stray):
-            end += 1
-        return self.lines[at:end], end
 
     def report_strays(self, strays, first, last):
         for index, stray in enumerate(strays):
             self.report(stray.fault, max(first, min(first + index, last)), stray.where)
 
-    def step(self, at):
-        """Settles where the next record stands, with the strays before it; returns where to go on."""
-        (strays, at), tail, first = self.strays_from(at), self.tail, self.tail.seq + 1
+    def next_strays(self):
+        strays = []
+        while self.lines and isinstance(self.lines[0], Stray):
+            strays.append(self.lines.popleft())
+        return strays
+
+    def step(self):
+        """Finds out where the next record stands ("Where each record stands"); `one` is R there, `other` is N."""
+        strays, tail, first = self.next_strays(), self.tail, self.tail.seq + 1
         place = first + len(strays)
-        if at == len(self.lines):
-            self.breaks += 1
-            self.report_strays(strays, first, float('inf'))
-            self.append = None
-            return at
-        one = self.lines[at]
+        if not self.lines:
+            self.report_strays(strays, first, END)
+            return self.note_break()
+        one = self.lines.popleft()
         if fit(tail, strays, one):
             self.report_strays(strays, first, one.seq - 1)
-            self.accept(one, one.seq == first)
-            return at + 1
-        behind, next_at = self.strays_from(at + 1)
-        other = self.lines[next_at] if next_at < len(self.lines) else None
-        with_one = other and fit(one, behind, other)
-        without_one = other and fit(tail, strays + behind, other)
-        if not other and one.seq <= tail.seq or other and without_one and without_one >= with_one:
-            end = other.seq - 1 if other else float('inf')  # one was slipped in
-            spot = min(place, other.seq) if other else place
-            self.report_strays(strays, first, end if other else spot)
+            return self.accept(one, one.seq == first)
+        behind, other = self.next_strays(), self.lines[0] if self.lines else None
+        with_one, without_one = (fit(one, behind, other), fit(tail, strays + behind, other)) if other else (0, one.seq <= tail.seq)
+        slipped_in = without_one and without_one >= with_one
+        if slipped_in or other and not with_one and 0 <= other.seq - place - 1 <= len(behind):
+            end = other.seq if other else END
+            spot = min(place, end) if slipped_in else place
+            self.report_strays(strays, first, (end if slipped_in else place) - 1)
             self.report('unexpected_record', spot, one.where)
-            self.report_strays(behind, spot if other else spot + 1, end)
-            if not other:
-                self.breaks, self.append = self.breaks + 1, None
-            else:
-                self.accept(other, other.seq == first)
-            return next_at + 1
-        if other and not with_one and 0 <= other.seq - place - 1 <= len(behind):  # one stands in another's place
-            self.report_strays(strays, first, place - 1)
-            self.report('unexpected_record', place, one.where)
-            self.report_strays(behind, place + 1, other.seq - 1)
-            self.accept(other, False)
-            return next_at + 1
-        if 0 <= one.seq - first <= len(strays):
-            self.report_strays(strays, first, one.seq - 1)
+            self.report_strays(behind, spot if slipped_in and other else spot + 1, end - 1)
+            return self.accept(self.lines.popleft(), slipped_in and other.seq == first) if other else self.note_break()
+        self.lines.extendleft(reversed(behind))
+        self.report_strays(strays, first, (one.seq if first <= one.seq <= place else place) - 1)
+        if first <= one.seq <= place:
             self.report('chain_broken', one.seq, one.where)
-        else:
-            self.report_strays(strays, first, place - 1)
-            if one.promised is None and one.seq > place:
-                self.report('missing_records', place, one.where)
-            elif one.promised is None and with_one and one.seq == tail.seq and not strays and one.previous == tail.previous:
-                self.report('unexpected_record', tail.seq, tail.where)
-            elif one.promised is None:
-                self.report('unexpected_record', place, one.where)
+        elif one.promised is None and one.seq > place:
+            self.report('missing_records', place, one.where)
+        elif one.promised is None and with_one and one.seq == tail.seq and not strays and one.previous == tail.previous:
+            self.report('unexpected_record', tail.seq, tail.where)
+        elif one.promised is None:
+            self.report('unexpected_record', place, one.where)
         self.accept(one, False)
-        return at + 1
+
+    def note_break(self):
+        self.breaks, self.append = self.breaks + 1, None
 
     def accept(self, one, follows):
         if not follows:
-            self.breaks, self.append = self.breaks + 1, None
+            self.note_break()
         if one.promised is not None:
             self.report('segment_misplaced', one.seq, one.where)
         if one.fault:
             self.report(one.fault, one.seq, one.where)
         if one.seq > self.head.seq:
             self.head = one
-            self.meaning(one, follows)
+            self.note_break() if one.header is None else self.check_together(one, one.header, follows)
         self.tail = one
 
-    def meaning(self, one, follows):
-        """What the records say together."""
-        header, seq, entry = one.header, one.seq, one.entry
-        if header is None:
-            self.breaks, self.append = self.breaks + 1, None
-            return
-        kind, actor, stream, own = header['type'], header['actor'], header['stream'], header['stream'] == 'ledger'
-        report = lambda code: self.report(code, seq, one.where)
+    def check_together(self, one, header, follows):
+        kind, stream, seq, entry = header['type'], header['stream'], one.seq, one.entry
+        own = stream == 'ledger'
+        found = []
         if follows and header['recorded_at'] < self.time and kind != 'ClockMovedBack':
-            report('clock_moved_back')
-        self.time = header['recorded_at']
-        if seq == 0 and (kind != 'LedgerCreated' or not ORIGIN.fullmatch(actor) or len(actor.encode()) > 255
-                         or self.origin not in (None, actor)):
-            report('wrong_origin')
-        last, append = header.get('append_last_seq'), self.append
-        if append:
-            if last != append[1]:
-                self.report('incomplete_append', append[0], append[2])
-            if last != append[1] or seq == append[1]:
-                self.append = None
-        if last is not None and not (append and last == append[1]):
-            if last > seq:
-                self.append = (seq, last, one.where)
-            elif self.append_breaks == self.breaks:
-                report('incomplete_append')
-        self.append_breaks = self.breaks
+            found.append('clock_moved_back')
+        if seq == 0 and not (kind == 'LedgerCreated' and is_origin(header['actor']) and self.origin in (None, header['actor'])):
+            found.append('wrong_origin')
+        if self.breaks_append(header.get('append_last_seq'), seq, one.where):
+            found.append('incomplete_append')
         if own != (kind in OWN_TYPES) or own and entry is None:
-            report('reserved_misused')
+            found.append('reserved_misused')
         if header['run_id'] in self.run_ids:
-            report('duplicate_run_id')
-        self.run_ids.add(header['run_id'])
+            found.append('duplicate_run_id')
         version, breaks = self.streams.get(stream, (-1, 0))
         if header['stream_version'] != version + 1 and breaks == self.breaks:
-            report('stream_version_gap')
+            found.append('stream_version_gap')
+        for code in found:
+            self.report(code, seq, one.where)
+        self.time = header['recorded_at']
+        self.run_ids.add(header['run_id'])
         self.streams[stream] = header['stream_version'], self.breaks
-        self.names_lost = self.names_lost or own and one.fault is not None
+        self.names_lost |= own and one.fault is not None
         if entry is None and not own:
             self.withheld.append(seq)
         if own and entry and not one.fault and kind in ('EntryErased', 'EntriesArchived', 'EntriesRestored'):
-            for part in [entry, *(entry.get('records') or []), *(entry.get('ranges') or [])]:
-                spans = [(part.get('seq'), part.get('seq')), (part.get('first_seq'), part.get('last_seq'))]
-                spans += [(each, each) for each in part.get('seqs') or []]
-                self.named += [(kind, a, min(b, seq - 1)) for a, b in spans if a is not None and b is not None]
+            self.named += [(kind, first, last) for first, last in named_spans(entry) if first < seq]
 
-    def unnamed(self):
+    def breaks_append(self, last, seq, where):
+        """True where the record is the last of an append of which nothing else is there."""
+        belongs, alone = self.append and self.append[1] == last, False
+        if self.append and not belongs:
+            self.report('incomplete_append', self.append[0], self.append[2])
+        if not belongs or seq == last:
+            alone = not belongs and last == seq and self.append_breaks == self.breaks
+            self.append = (seq, last, where) if last is not None and last > seq else None
+        self.append_breaks = self.breaks
+        return alone
+
+    def report_unnamed(self):
         ranges = []
         for seq in self.withheld:
             claims = [kind for kind, first, last in self.named if first <= seq <= last]
             if 'EntryErased' in claims or claims and claims[-1] == 'EntriesArchived':
                 continue
-            if ranges and ranges[-1][1] == seq - 1:
-                ranges[-1][1] = seq
-            else:
-                ranges.append([seq, seq])
-        for first, _ in ranges[:1] if self.breaks or self.names_lost else ranges:
-            self.report('withheld_unnamed', first, None)
+            if not ranges or ranges[-1][-1] != seq - 1:
+                ranges.append([])
+            ranges[-1].append(seq)
+        for named in ranges[:1] if self.breaks or self.names_lost else ranges:
+            self.report('withheld_unnamed', named[0], None)
 
 
 def verify_files(files, origin=None, spelling=False):
-    """files: the name, the position that it promises for its first record (or None), and the bytes of each, in their order."""
+    """files: of each its name, the position that the name promises for its first record (or None), and its bytes."""
     lines = []
-    for name, first, data in files:
-        whole, start = data.split(b'\n'), 0
-        for number, line in enumerate(whole[:-1]):
-            item = parse_line(line, {'file': name, 'byte': start}, None, spelling)
-            if number == 0 and first is not None and isinstance(item, Record) and item.seq != first:
-                item = item._replace(promised=first)
-            lines.append(item)
-            start += len(line) + 1
-        if whole[-1]:
-            lines.append(Stray('torn_tail' if name == files[-1][0] else 'unended_segment', {'file': name, 'byte': start}, []))
+    for name, promised, data in files:
+        *whole, rest = data.split(b'\n')
+        at = 0
+        for line in whole:
+            lines.append(parse_line(line, {'file': name, 'byte': at}, promised if at == 0 else None, spelling))
+            at += len(line) + 1
+        if rest:
+            lines.append(Stray('torn_tail' if name == files[-1][0] else 'unended_segment', {'file': name, 'byte': at}, []))
     verifier = Verifier(lines, origin)
-    return {'ok': not verifier.problems, 'size': verifier.head.seq + 1, 'head': verifier.head.hash if verifier.head.seq >= 0 else None,
-            'problems': verifier.problems}
-
-
-def read(path):
-    with open(path, 'rb') as file:
-        return file.read()
+    head = verifier.head.hash if verifier.head.seq >= 0 else None
+    return {'ok': not verifier.problems, 'size': verifier.head.seq + 1, 'head': head, 'problems': verifier.problems}
 
 
 def main():
@@ -350,11 +333,13 @@ def main():
     parser.add_argument('--canonical', action='store_true', help='check the spelling of entries too')
     parser.add_argument('--origin', help='the origin that the ledger must have')
     args = parser.parse_args()
+    paths, files = [(args.ledger, os.path.basename(args.ledger), None)], []
     if os.path.isdir(args.ledger):
-        names = [name for name in os.listdir(os.path.join(args.ledger, 'segments')) if re.fullmatch(r'[0-9]{20}\.jsonl', name)]
-        files = [('segments/' + name, int(name[:20]), read(os.path.join(args.ledger, 'segments', name))) for name in sorted(names)]
-    else:
-        files = [(os.path.basename(args.ledger), None, read(args.ledger))]
+        names = sorted(name for name in os.listdir(os.path.join(args.ledger, 'segments')) if re.fullmatch(r'[0-9]{20}\.jsonl', name))
+        paths = [(os.path.join(args.ledger, 'segments', name), 'segments/' + name, int(name[:20])) for name in names]
+    for path, name, promised in paths:
+        with open(path, 'rb') as file:
+            files.append((name, promised, file.read()))
     report = verify_files(files, args.origin, args.canonical)
     if args.json:
         print(json.dumps(report))

@@ -6,7 +6,7 @@ import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { LedgerError } from './ledger/errors.ts'
-import { ledgerParts } from './ledger/founding.ts'
+import { ledgerParts, requireOrigin } from './ledger/founding.ts'
 import type { LedgerOptions } from './ledger/founding.ts'
 import { auditStore } from './ledger/audit.ts'
 import type { AuditOptions } from './ledger/audit.ts'
@@ -95,6 +95,7 @@ export class AuditLedger extends Ledger {
    * @throws LedgerError `not_found` | `not_a_ledger` | `already_exists` | `locked` | `read_only` | `damaged` | `newer_format` | `key_error` | `unsupported` | `io_error`
    */
   static async open(location: string | URL, options: OpenOptions = {}): Promise<AuditLedger> {
+    requireOrigin(options.origin)
     const store = await openStore(location, options)
     return new AuditLedger(await ledgerParts(store, options, options.mustCreate ?? false))
   }

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, relative, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { AuditLedger, verifyLedger } from '../index.ts'
@@ -36,6 +36,7 @@ export function addDemo(program: Command, terminal: Terminal): void {
 
 /** A folder that was not there before: making it decides, so two demonstrations at once get two. */
 async function makeFolder(wanted: string): Promise<string> {
+  await mkdir(dirname(wanted), { recursive: true })
   for (let n = 1; ; n++) {
     const folder = n === 1 ? wanted : `${wanted}-${n}`
     try {
@@ -150,9 +151,9 @@ class Demo {
     const report = await verifyLedger(this.#path, { origin: ORIGIN })
     const ms = performance.now() - began
     await this.#say(
-      ...verdictLines(report, colours),
+      ...verdictLines(report, colours, this.#terminal.width),
       colours.dim(
-        `${counted(report.size, 'record')} in ${grouped(Math.round(ms))} ms. A chain alone can't show a cut tail or a ledger that was rewritten whole: hence "not checked".`,
+        `${counted(report.size, 'record')} in ${grouped(Math.round(ms))} ms. What was not checked is said, and what it would need: "not checked" is no "pass".`,
       ),
     )
     this.#expect(report.ok, 'the honest ledger verifies')
@@ -162,14 +163,15 @@ class Demo {
     await this.#title('Tamper with three copies')
     const { bold, dim, green } = this.#terminal.colours
     await mkdir(join(this.#folder, 'tampered'))
-    for (const tampering of TAMPERINGS) {
+    for (const [n, tampering] of TAMPERINGS.entries()) {
+      if (n > 0) await this.#say('')
       const copy = join(this.#folder, 'tampered', tampering.name)
       const seq = await tamperWithCopy(this.#path, copy, tampering)
       const report = await verifyLedger(copy, { origin: ORIGIN })
       await this.#say(bold(tampering.what), ...this.#problems(report))
       const found = report.verdicts.integrity === 'fail' && report.problems[0]?.seq === seq
       this.#expect(found, `${tampering.name} is found at record ${seq}`)
-      if (found) await this.#say(`${green('found')}, at record ${seq}. ${dim(tampering.why)}`, '')
+      if (found) await this.#say(`${green('found')}, at record ${seq}. ${dim(tampering.why)}`)
     }
   }
 
@@ -189,7 +191,9 @@ class Demo {
     await this.#title('Your turn')
     const { bold, dim } = this.#terminal.colours
     const tampered = join(this.#folder, 'tampered', (TAMPERINGS[2] as (typeof TAMPERINGS)[number]).name)
-    const python = relative(process.cwd(), fileURLToPath(new URL('../../docs/verify.py', import.meta.url)))
+    const script = fileURLToPath(new URL('../../docs/verify.py', import.meta.url))
+    const near = relative(process.cwd(), script)
+    const python = near.startsWith('..') ? script : near
     const command = (text: string, why: string): string => `  ${text}\n    ${dim(why)}`
     await this.#say(
       `The ledger lies in ${bold(this.#path)}, and its key beside it.`,

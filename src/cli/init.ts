@@ -1,6 +1,6 @@
 /** `cortex-ledger init`: a new ledger, and its key. */
 import type { Command } from 'commander'
-import { whyNoOrigin } from '../ledger/origin.ts'
+import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
 import { Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import type { Terminal } from './terminal.ts'
@@ -28,8 +28,8 @@ export function addInit(program: Command, terminal: Terminal): void {
     .action(async (argument: string | undefined, options: InitOptions) => {
       const location = locationOf(argument)
       // Before anything is made: a refused origin leaves nothing behind.
-      const why = options.origin === undefined ? null : whyNoOrigin(options.origin)
-      if (why !== null) throw new Misuse(`--origin ${JSON.stringify(options.origin)}: ${why}`)
+      if (options.origin !== undefined && !isOrigin(options.origin))
+        throw new Misuse(`--origin ${JSON.stringify(options.origin)}: ${ORIGIN_RULE}`)
       await init(terminal, location, options)
     })
 }

@@ -1,12 +1,13 @@
 /** Which ledger a command is about: its argument, else CORTEX_LEDGER. */
 import { AuditLedger } from '../index.ts'
 import type { OpenOptions } from '../index.ts'
+import { locate } from '../open.ts'
 import { Misuse } from './errors.ts'
 import type { Terminal } from './terminal.ts'
 
 export const LEDGER_ARGUMENT = 'a directory (JSONL), a file ending in .db (SQLite), or a URL; CORTEX_LEDGER if absent'
 
-/** @throws Misuse where neither names a ledger */
+/** @throws Misuse where neither names a ledger, or the URL is none; LedgerError `unsupported` */
 export function locationOf(
   argument: string | undefined,
   environment: { readonly [name: string]: string | undefined } = process.env,
@@ -14,6 +15,12 @@ export function locationOf(
   const location = argument ?? environment['CORTEX_LEDGER']
   if (location === undefined || location === '') {
     throw new Misuse('which ledger? Give its path or URL, or set CORTEX_LEDGER')
+  }
+  try {
+    locate(location)
+  } catch (error) {
+    if (error instanceof TypeError) throw new Misuse(`${location} names no place: ${error.message}`)
+    throw error
   }
   return location
 }

@@ -16,31 +16,41 @@ export function outcomeColour(colours: Colours, outcome: Outcome): (text: string
   return outcome === 'failure' || outcome === 'denied' ? colours.red : colours.yellow
 }
 
-/** `2026-11-22 20:15:33.123456`: the ledger's spelling without its letters. UTC. */
+/** `2026-11-22 20:15:33.123`: the ledger's spelling without its letters, in ms. UTC. */
 function timeText(time: string): string {
-  return time.slice(0, 26).replace('T', ' ')
+  return time.slice(0, 23).replace('T', ' ')
 }
+
+/** As far as the seconds: narrower, a time is worth nothing. */
+const SECONDS_WIDTH = 19
 
 function columns(colours: Colours): Column<LedgerRecord>[] {
   return [
     { title: 'seq', text: (record) => String(record.seq), align: 'right' },
-    { title: 'time (UTC)', text: (record) => timeText(record.header.timestamp), style: colours.dim, width_min: 20, drop: 3 },
+    {
+      title: 'time (UTC)',
+      text: (record) => timeText(record.header.timestamp),
+      style: colours.dim,
+      width_min: SECONDS_WIDTH,
+      cut: (text) => text.slice(0, SECONDS_WIDTH),
+      drop: 3,
+    },
     {
       title: 'outcome',
       text: (record) => record.header.outcome,
       style: (text, record) => outcomeColour(colours, record.header.outcome)(text),
     },
-    { title: 'actor', text: (record) => record.header.actor, width_min: 8 },
-    { title: 'action', text: (record) => record.header.action, width_min: 8 },
+    { title: 'actor', text: (record) => record.header.actor, width_min: 10 },
+    { title: 'action', text: (record) => record.header.action, width_min: 12 },
     {
       title: 'type',
       text: (record) => (record.header.type === 'AgentCallCompleted' ? '' : record.header.type),
       style: colours.magenta,
-      width_min: 8,
+      width_min: 12,
       drop: 4,
     },
-    { title: 'model', text: (record) => named(record, 'model_name'), style: colours.cyan, width_min: 8, drop: 5 },
-    { title: 'correlation_id', text: (record) => record.header.correlation_id ?? '', width_min: 8, drop: 6 },
+    { title: 'model', text: (record) => named(record, 'model_name'), style: colours.cyan, width_min: 12, drop: 5 },
+    { title: 'correlation_id', text: (record) => record.header.correlation_id ?? '', width_min: 10, drop: 6 },
     { title: 'run_id', text: (record) => record.header.run_id, style: colours.dim, drop: 7 },
   ]
 }
@@ -59,8 +69,9 @@ export function recordLine(record: LedgerRecord, colours: Colours, width: number
     [pad(header.outcome, 9), outcomeColour(colours, header.outcome)],
     [pad(printable(header.actor), 14), (text) => text],
     [pad(printable(header.action), 18), colours.bold],
-    ...(header.type === 'AgentCallCompleted' ? [] : ([[printable(header.type), colours.magenta]] as const)),
-    [printable(named(record, 'model_name')), colours.cyan],
+    header.type === 'AgentCallCompleted'
+      ? [pad(printable(named(record, 'model_name')), 17), colours.cyan]
+      : [pad(printable(header.type), 17), colours.magenta],
     [printable(header.correlation_id ?? ''), (text) => text],
     [printable(header.run_id), colours.dim],
   ]

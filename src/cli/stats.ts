@@ -32,7 +32,9 @@ function figureText(name: string, value: number | string | boolean | null): stri
 
 function statsText(terminal: Terminal, location: string, stats: LedgerStats): string {
   const { bold, dim } = terminal.colours
-  const line = (name: string, value: string): string => `${dim(pad(name, 16))}${value}`
+  const { kind, bytes, ...figures } = stats.store
+  const width = Object.keys(figures).reduce((most, name) => Math.max(most, name.length), 'first recorded'.length) + 2
+  const line = (name: string, value: string): string => `${dim(pad(name, width))}${value}`
   const counts = (
     title: string,
     figures: { readonly [name: string]: number },
@@ -42,7 +44,6 @@ function statsText(terminal: Terminal, location: string, stats: LedgerStats): st
     const width = names.reduce((most, [, count]) => Math.max(most, grouped(count).length), 0)
     return ['', bold(title), ...names.map(([name, count]) => `  ${pad(grouped(count), width, 'right')}  ${style(name)(printable(name))}`)]
   }
-  const { kind, bytes, ...figures } = stats.store
   return [
     `${bold(printable(location))} (${kind})`,
     line('origin', printable(stats.origin ?? '–')),

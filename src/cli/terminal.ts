@@ -12,11 +12,12 @@ export class OutputClosed extends Error {
 type Environment = { readonly [name: string]: string | undefined }
 
 /** NO_COLOR (https://no-color.org) wins over FORCE_COLOR; without either, a terminal gets colour and a file does not. */
-export function wantsColour(environment: Environment, isTerminal: boolean): boolean {
+export function wantsColour(environment: Environment, isTerminal: boolean | undefined): boolean {
   const { NO_COLOR, FORCE_COLOR, TERM } = environment
   if (NO_COLOR !== undefined && NO_COLOR !== '') return false
   if (FORCE_COLOR !== undefined) return FORCE_COLOR !== '0' && FORCE_COLOR !== 'false'
-  return isTerminal && TERM !== 'dumb'
+  // A stream that is no terminal has no `isTTY` at all, and for undefined picocolors decides by itself: with colour where CI is set.
+  return isTerminal === true && TERM !== 'dumb'
 }
 
 /** Characters a line may have; Infinity where nobody folds lines (a file, a pipe). */

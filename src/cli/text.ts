@@ -47,6 +47,17 @@ export function cut(text: string, width: number): string {
   return `${kept}…`
 }
 
+/** The text in lines of at most `width` columns, broken at blanks; a longer word has a line of its own. */
+export function folded(text: string, width: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)
+    if (last === undefined || widthOf(last) + 1 + widthOf(word) > width) lines.push(word)
+    else lines[lines.length - 1] = `${last} ${word}`
+  }
+  return lines
+}
+
 export function pad(text: string, width: number, align: 'left' | 'right' = 'left'): string {
   const space = ' '.repeat(Math.max(0, width - widthOf(text)))
   return align === 'right' ? space + text : text + space
@@ -60,6 +71,8 @@ export interface Column<Row> {
   readonly align?: 'left' | 'right'
   /** How narrow it may become; its widest cell if absent. */
   readonly width_min?: number
+  /** How it is shortened; by `…` at its end if absent. */
+  readonly cut?: (text: string, width: number) => string
   /** What is left out first when even the narrowest does not fit: highest first; never if absent. */
   readonly drop?: number
 }
@@ -118,7 +131,7 @@ export function table<Row>(
     fitted
       .map((one, i) => {
         const [plain, style] = cell(one)
-        const short = cut(plain, one.width)
+        const short = widthOf(plain) <= one.width ? plain : (one.column.cut ?? cut)(plain, one.width)
         const space = i === fitted.length - 1 && one.column.align !== 'right' ? '' : ' '.repeat(Math.max(0, one.width - widthOf(short)))
         return one.column.align === 'right' ? space + style(short) : style(short) + space
       })

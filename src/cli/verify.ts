@@ -2,12 +2,12 @@
 import type { Command } from 'commander'
 import { verifyLedger } from '../index.ts'
 import type { Problem, VerificationReport, Verdict, Verdicts, Where } from '../index.ts'
-import { asked, EXIT, Misuse } from './errors.ts'
+import { EXIT, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf } from './location.ts'
-import { whyNoOrigin } from '../ledger/origin.ts'
+import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
 import { Progress } from './progress.ts'
 import type { Colours, Terminal } from './terminal.ts'
-import { counted, cut, grouped, pad, printable, table } from './text.ts'
+import { counted, cut, folded, grouped, pad, printable, table } from './text.ts'
 
 interface VerifyOptions {
   readonly json?: boolean
@@ -39,20 +39,17 @@ Example:
     )
     .action(async (argument: string | undefined, options: VerifyOptions) => {
       const location = locationOf(argument)
-      if (options.origin !== undefined) {
-        const why = whyNoOrigin(options.origin)
-        if (why !== null) throw new Misuse(`--origin ${JSON.stringify(options.origin)}: ${why}`)
-      }
+      if (options.origin !== undefined && !isOrigin(options.origin))
+        throw new Misuse(`--origin ${JSON.stringify(options.origin)}: ${ORIGIN_RULE}`)
       const progress = new Progress(terminal)
       const began = performance.now()
-      const report = await asked(() =>
-        verifyLedger(location, {
-          ...(options.origin !== undefined && { origin: options.origin }),
-          canonicalEntries: options.canonical === true,
-        }),
-      )
+      const report = await verifyLedger(location, {
+        ...(options.origin !== undefined && { origin: options.origin }),
+        canonicalEntries: options.canonical === true,
+        onProgress: (lines) =>
+          progress.update((ms) => `${counted(lines, 'record')} checked, ${grouped(Math.round((lines * 1000) / ms))} a second`),
+      }).finally(() => progress.clear())
       const elapsed_ms = performance.now() - began
-      progress.clear()
       // Set before anything is printed: `verify … | head -1` is to end with what was found.
       terminal.exitCode = report.ok ? EXIT.ok : EXIT.problems
       if (options.quiet === true) return
@@ -65,7 +62,7 @@ Example:
 const CLAIMS: { readonly [name in keyof Verdicts]: readonly [pass: string, fail: string] } = {
   integrity: [
     'every record is what it was when it was hashed, and in its place',
-    'records were changed, removed, added or moved: see below',
+    'not every record is what it was, in its place: see below',
   ],
   authenticity: ['the holder of the key said so', 'this is not what the holder of the key said'],
   completeness: ['nothing is missing, at the end or from a view that others saw', 'records are missing that were there before'],
@@ -101,6 +98,9 @@ export function problemTable(problems: readonly Problem[], colours: Colours, wid
   )
 }
 
+/** Columns before the meaning of a verdict. */
+const VERDICT_INDENT = 27
+
 interface Presentation {
   readonly location: string
   readonly elapsed_ms: number
@@ -108,12 +108,16 @@ interface Presentation {
   readonly width: number
 }
 
-export function verdictLines(report: VerificationReport, colours: Colours): string[] {
-  return (Object.keys(CLAIMS) as (keyof Verdicts)[]).map((name) => {
+export function verdictLines(report: VerificationReport, colours: Colours, width: number): string[] {
+  return (Object.keys(CLAIMS) as (keyof Verdicts)[]).flatMap((name) => {
     const verdict = report.verdicts[name]
     const [pass, fail] = CLAIMS[name]
     const meaning = verdict === 'pass' ? pass : verdict === 'fail' ? fail : `would need: ${report.missing[name] ?? 'more than was given'}`
-    return `${colours.bold(pad(name, 13))} ${verdictColour(colours, verdict)(pad(verdict, 12))} ${printable(meaning)}`
+    const [first = '', ...rest] = folded(printable(meaning), width - VERDICT_INDENT)
+    return [
+      `${colours.bold(pad(name, 13))} ${verdictColour(colours, verdict)(pad(verdict, 12))} ${first}`,
+      ...rest.map((line) => ' '.repeat(VERDICT_INDENT) + line),
+    ]
   })
 }
 
@@ -128,7 +132,7 @@ function reportText(report: VerificationReport, { location, elapsed_ms, colours,
     ...(first === null || last === null ? [] : [line('recorded', `${printable(first)} to ${printable(last)}`)]),
     line('head', report.head ?? '–'),
     '',
-    ...verdictLines(report, colours),
+    ...verdictLines(report, colours, width),
     '',
     ...checkLines(report, colours),
   ]
@@ -156,7 +160,8 @@ const CHECK_NAMES: { readonly [name in keyof VerificationReport['checks']]: stri
 function checkLines(report: VerificationReport, colours: Colours): string[] {
   const lines = (Object.keys(CHECK_NAMES) as (keyof VerificationReport['checks'])[]).map((name) => {
     const { verdict, missing } = report.checks[name]
-    return `${colours.dim('·')} ${CHECK_NAMES[name]}: ${verdictColour(colours, verdict)(verdict)}${missing === undefined ? '' : colours.dim(` (${printable(missing)})`)}`
+    const needed = name === 'entries_canonical' ? '--canonical asks for it' : `would need: ${printable(missing ?? '')}`
+    return `${colours.dim('·')} ${CHECK_NAMES[name]}: ${verdictColour(colours, verdict)(verdict)}${verdict === 'not checked' ? colours.dim(` (${needed})`) : ''}`
   })
   const { erased, archived, unnamed, pending } = report.withheld
   if (erased + archived + unnamed + pending > 0) {

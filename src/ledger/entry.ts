@@ -123,9 +123,8 @@ function roundMilliseconds(ms: number): number {
 /** A caller's time in the ledger's spelling. */
 export function ledgerTime(value: string | Date, path: string): string {
   if (value instanceof Date) {
-    const ms = value.getTime()
-    if (Number.isNaN(ms)) refuseEntry(path, 'an invalid Date')
-    return formatTime(ms * 1000)
+    const iso = Number.isNaN(value.getTime()) ? null : normalizeTime(value.toISOString())
+    return iso ?? refuseEntry(path, 'a Date that is invalid, or outside the years 0000 to 9999')
   }
   return (
     normalizeTime(value) ??

@@ -1,5 +1,7 @@
 /** Opening a ledger over a store: founding it where the store is empty (record 0, its key), else reading who it is. */
+import { randomUUID } from 'node:crypto'
 import { V7Generator } from 'uuidv7'
+import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
 import { formatTime } from '../verify/time.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
@@ -10,7 +12,6 @@ import { LedgerError } from './errors.ts'
 import { keyOfNewLedger, readKeyFile } from './keys.ts'
 import type { Signer } from './keys.ts'
 import type { LedgerParts, LedgerWarning } from './ledger.ts'
-import { localOrigin, whyNoOrigin } from './origin.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
 import { systemRandom } from './random.ts'
 import type { Random } from './random.ts'
@@ -36,6 +37,11 @@ export interface LedgerOptions {
   readonly batch?: Partial<BatchLimits> | undefined
   /** Hears of what is no error of a call of yours; `process.emitWarning` if absent. */
   readonly onWarning?: ((warning: LedgerWarning) => void) | undefined
+}
+
+/** Misuse is told before anything is made. @throws RangeError */
+export function requireOrigin(origin: string | undefined): void {
+  if (origin !== undefined && !isOrigin(origin)) throw new RangeError(`${JSON.stringify(origin)} is no origin: ${ORIGIN_RULE}`)
 }
 
 /** What record 0 says. */
@@ -74,9 +80,7 @@ function draftingContext(options: LedgerOptions, clock: Clock): DraftContext {
 
 /** Writes record 0. Where another process was faster, its record 0 stands. */
 async function found(store: Store, options: LedgerOptions, drafting: DraftContext): Promise<string | null> {
-  const origin = options.origin ?? localOrigin()
-  const why = whyNoOrigin(origin)
-  if (why !== null) throw new RangeError(`${JSON.stringify(origin)} is no origin: ${why}`)
+  const origin = options.origin ?? `localhost/${randomUUID()}`
   const { signer, path } = await signerOfNewLedger(store, origin, options, drafting.random)
   const data: JsonObject = { format: 'cortex-ledger/v1', keys: signer === null ? [] : [signer.verifierKey], origin }
   const draft = draftOwnRecord('LedgerCreated', 'create', origin, data, drafting)
@@ -107,7 +111,7 @@ async function signerOfNewLedger(
   }
   // A ledger that lives in memory leaves nothing behind, no key either.
   if (store.kind === 'memory' && options.key === undefined) return { signer: null, path: null }
-  return keyOfNewLedger(origin, random, options.key)
+  return keyOfNewLedger(origin, random, options.key ?? (process.env['CORTEX_LEDGER_KEY'] || undefined))
 }
 
 async function checkIdentity(identity: Identity, store: Store, options: LedgerOptions): Promise<void> {

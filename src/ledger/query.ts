@@ -1,7 +1,7 @@
 /** What can be asked of a ledger, and how it is spelled for the store. */
 import { OUTCOMES } from '../verify/header.ts'
 import type { Outcome } from '../verify/header.ts'
-import { formatTime, normalizeTime } from '../verify/time.ts'
+import { normalizeTime } from '../verify/time.ts'
 import { LIMITS } from './limits.ts'
 import type { RecordFilter, Selection } from './store.ts'
 
@@ -64,7 +64,7 @@ function asList(key: string, value: unknown): readonly string[] {
 }
 
 function asTime(key: string, value: string | Date): string {
-  const time = value instanceof Date ? (Number.isNaN(value.getTime()) ? null : formatTime(value.getTime() * 1000)) : normalizeTime(value)
+  const time = normalizeTime(value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : String(value))
   if (time === null)
     throw new RangeError(`${key} must be an RFC 3339 time with a zone, such as 2026-11-22T20:15:33Z, not ${JSON.stringify(value)}`)
   return time

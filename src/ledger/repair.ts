@@ -2,7 +2,7 @@
  * Makes any value fit for canonical JSON, and says where it had to change it. Only capture uses this: a call that
  * was made must be recorded, whatever it returned. Everywhere else such values are refused.
  */
-import { formatTime } from '../verify/time.ts'
+import { normalizeTime } from '../verify/time.ts'
 import type { JsonValue } from './entry.ts'
 import { LIMITS } from './limits.ts'
 
@@ -77,9 +77,9 @@ class Repairer {
   #object(value: object, path: string, depth: number): JsonValue {
     if (Array.isArray(value)) return Array.from(value, (item, i) => this.fit(item, `${path}/${i}`, depth + 1))
     if (value instanceof Date) {
-      if (!Number.isNaN(value.getTime())) return formatTime(value.getTime() * 1000)
-      this.note(path, 'invalid Date')
-      return null
+      const time = Number.isNaN(value.getTime()) ? null : normalizeTime(value.toISOString())
+      if (time === null) this.note(path, 'a Date that is no time of the years 0000 to 9999')
+      return time
     }
     if (value instanceof Error) {
       this.note(path, 'Error')

@@ -119,6 +119,7 @@ export class Writer {
       const plan = planBatch(requests, state, this.#options.now(), this.#options.noteClock)
       try {
         if (plan.records.length > 0) await this.#store.append(plan.records, state.head, { newSegment: sealing !== null })
+        else if (await this.#isStale(plan, state.head)) continue
         this.#remember(plan)
         if (sealing === null) return plan.outcomes
         const [sealed, ...outcomes] = plan.outcomes
@@ -139,6 +140,18 @@ export class Writer {
         }
       }
     }
+  }
+
+  /**
+   * An append that goes through shows that what was remembered was true. Where all that is left is a broken
+   * expectation, nothing showed it: another process may have moved the stream on, so the store is asked.
+   */
+  async #isStale(plan: BatchPlan, head: Head): Promise<boolean> {
+    if (!plan.outcomes.some((outcome) => 'error' in outcome && outcome.error.code === 'version_conflict')) return false
+    const { head: actual } = await this.#store.state({ streams: [], run_ids: [] })
+    if (actual.size === head.size && actual.hash === head.hash) return false
+    this.#forget()
+    return true
   }
 
   /** The record that seals the live segment, where it is full or somebody asked for a new one. It names the head, so it is made here. */

@@ -1,7 +1,17 @@
 /** A ledger in the memory of one process, gone when it ends: for tests, and to try things out. The plainest reading of the port. */
 import { LedgerError } from '../ledger/errors.ts'
 import { fitsFilter } from '../ledger/filter.ts'
-import type { AuditSink, Head, RecordFilter, SealedRecord, Selection, StateRequest, Store, StoreState, TallyColumn } from '../ledger/store.ts'
+import type {
+  AuditSink,
+  Head,
+  RecordFilter,
+  SealedRecord,
+  Selection,
+  StateRequest,
+  Store,
+  StoreState,
+  TallyColumn,
+} from '../ledger/store.ts'
 import { GENESIS, type RecordHeader } from '../verify/header.ts'
 import { formatLine } from '../verify/record.ts'
 

@@ -31,7 +31,9 @@ export function assertLines(actual: readonly string[], expected: readonly string
   const first = expected.findIndex((line, i) => line !== actual[i])
   const at = first < 0 && actual.length > expected.length ? expected.length : first
   if (at < 0) return
-  assert.fail(`${what}: ${actual.length} came, ${expected.length} were expected; line ${at} is\n  ${short(actual[at])}\nand should be\n  ${short(expected[at])}`)
+  assert.fail(
+    `${what}: ${actual.length} came, ${expected.length} were expected; line ${at} is\n  ${short(actual[at])}\nand should be\n  ${short(expected[at])}`,
+  )
 }
 
 /** Rejects with a LedgerError of this code, which is returned. */

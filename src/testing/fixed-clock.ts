@@ -23,7 +23,8 @@ export function fixedClock(start: number | string = '2026-01-01T00:00:00.000000Z
     now: () => wall_us,
     monotonic: () => monotonic_us / 1000,
     advance(us) {
-      if (!Number.isSafeInteger(us) || us < 0) throw new RangeError(`time passes by whole µs from 0, not ${us}; use set to move the wall clock`)
+      if (!Number.isSafeInteger(us) || us < 0)
+        throw new RangeError(`time passes by whole µs from 0, not ${us}; use set to move the wall clock`)
       wall_us += us
       monotonic_us += us
     },

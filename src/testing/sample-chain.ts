@@ -80,7 +80,8 @@ export class SampleChain {
     for (const sample of samples) {
       const stream = sample.stream ?? `stream-${seq % 5}`
       const stream_version = (versions.get(stream) ?? -1) + 1
-      recorded_at = sample.recorded_at ?? formatTime(Math.max(START_US + seq * 1000, recorded_at === null ? 0 : (parseTime(recorded_at) ?? 0)))
+      recorded_at =
+        sample.recorded_at ?? formatTime(Math.max(START_US + seq * 1000, recorded_at === null ? 0 : (parseTime(recorded_at) ?? 0)))
       const record = this.#sealOne(sample, { seq, previous_hash, recorded_at, stream, stream_version, last })
       versions.set(stream, stream_version)
       previous_hash = record.hash
@@ -141,7 +142,11 @@ export class SampleChain {
   }
 
   /** Seals, appends and accepts. */
-  async append(store: Store, samples: readonly Sample[], options: AppendOptions & { readonly whole?: boolean } = {}): Promise<SealedRecord[]> {
+  async append(
+    store: Store,
+    samples: readonly Sample[],
+    options: AppendOptions & { readonly whole?: boolean } = {},
+  ): Promise<SealedRecord[]> {
     const records = this.seal(samples, options.whole)
     await store.append(records, this.head, options.newSegment === true ? { newSegment: true } : {})
     this.accept(records)

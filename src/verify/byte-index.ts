@@ -2,55 +2,94 @@
  * Numbers byte strings in the order in which they first come: which ids were there before. A `Map` of strings takes
  * three times the memory and has to make a string of every id; this keeps the bytes themselves, so it is exact.
  */
-import { sameBytes } from './bytes.ts'
+import { wordAt } from './bytes.ts'
+import type { Memory } from './bytes.ts'
 
-const SLOTS_MIN = 1024
-/** Bytes an id may take on average before there is no more room. */
-const ID_BYTES_MEAN_MAX = 128
+const SLOTS_MIN = 256
+/** Words that an id may take on average before there is no more room. */
+const ID_WORDS_MEAN_MAX = 32
 
+/** Ids without a byte of 0x00, which fills their last word. */
 export class ByteIndex {
   /** How many different ids there are. */
   size = 0
   readonly #idsMax: number
-  readonly #bytesMax: number
+  readonly #wordsMax: number
   // A number from chance decides where ids fall, so nobody can prepare ids that all fall into one place.
   readonly #seed = (Math.random() * 0x1_0000_0000) | 1
-  #arena = new Uint8Array(SLOTS_MIN * 16)
+  /** The words of all ids, one behind the other. */
+  #arena = new Int32Array(SLOTS_MIN * 4)
   #used = 0
   /** Where each id ends in the arena; it starts where the one before ends. */
   #ends = new Uint32Array(SLOTS_MIN / 2)
   #hashes = new Int32Array(SLOTS_MIN / 2)
   /** Number of an id plus one, or 0; at most half of them taken. */
   #slots = new Int32Array(SLOTS_MIN)
+  /** The id at hand. */
+  #id = new Int32Array(64)
 
   constructor(idsMax: number) {
     this.#idsMax = Math.min(idsMax, 0x1000_0000)
-    this.#bytesMax = Math.min(this.#idsMax * ID_BYTES_MEAN_MAX, 0xffff_fff0)
+    this.#wordsMax = Math.min(this.#idsMax * ID_WORDS_MEAN_MAX, 0x3fff_ffff)
   }
 
-  /** The number of the id, which is `size` before the call where it is new; -1 where it is new and there is no more room. */
-  add(bytes: Uint8Array, start: number, end: number): number {
-    const hash = this.#hash(bytes, start, end)
+  /**
+   * The number of the id between these offsets of the memory, which is `size` before the call where it is new; -1 where
+   * it is new and there is no more room.
+   */
+  add(memory: Memory, start: number, end: number): number {
+    const length = (end - start + 3) >> 2
+    const hash = this.#read(memory, start, end, length)
     const mask = this.#slots.length - 1
     let slot = hash & mask
     for (;;) {
       const number = this.#slots[slot]! - 1
-      if (number === -1) break
-      if (this.#hashes[number] === hash) {
-        const from = number === 0 ? 0 : this.#ends[number - 1]!
-        if (sameBytes(bytes, start, end, this.#arena, from, this.#ends[number]!)) return number
-      }
+      if (number === -1) return this.#insert(length, hash, slot)
+      if (this.#hashes[number] === hash && this.#isId(number, length)) return number
       slot = (slot + 1) & mask
     }
-    return this.#insert(bytes, start, end, hash, slot)
   }
 
-  #insert(bytes: Uint8Array, start: number, end: number, hash: number, slot: number): number {
-    const used = this.#used + end - start
-    if (this.size >= this.#idsMax || used > this.#bytesMax) return -1
+  /** Takes the id into `#id`, word by word, and gives its hash. */
+  #read(memory: Memory, start: number, end: number, length: number): number {
+    if (length > this.#id.length) this.#id = new Int32Array(length * 2)
+    const { bytes, words } = memory
+    const id = this.#id
+    const seed = this.#seed
+    const isCovered = (end + 3) >> 2 < words.length
+    let hash = seed
+    for (let i = 0, at = start; i < length; i++, at += 4) {
+      let word: number
+      if (isCovered) {
+        word = wordAt(words, at)
+        // What is behind the id in its last word is not of it.
+        if (at + 4 > end) word &= (1 << ((end - at) << 3)) - 1
+      } else {
+        word = 0
+        for (let j = Math.min(end - at, 4) - 1; j >= 0; j--) word = (word << 8) | bytes[at + j]!
+      }
+      id[i] = word
+      hash = Math.imul(hash ^ word, seed ^ 0x5bd1e994)
+      hash ^= hash >>> 15
+    }
+    hash = Math.imul(hash, 0x85ebca6b)
+    return hash ^ (hash >>> 13)
+  }
+
+  #isId(number: number, length: number): boolean {
+    const start = number === 0 ? 0 : this.#ends[number - 1]!
+    if (this.#ends[number]! - start !== length) return false
+    for (let i = 0; i < length; i++) if (this.#arena[start + i] !== this.#id[i]) return false
+    return true
+  }
+
+  #insert(length: number, hash: number, slot: number): number {
+    const start = this.#used
+    const used = start + length
+    if (this.size >= this.#idsMax || used > this.#wordsMax) return -1
     if (used > this.#arena.length)
-      this.#arena = grown(this.#arena, Uint8Array, Math.min(Math.max(used, this.#arena.length * 2), this.#bytesMax))
-    for (let from = start, to = this.#used; from < end; from++, to++) this.#arena[to] = bytes[from]!
+      this.#arena = grown(this.#arena, Int32Array, Math.min(Math.max(used, this.#arena.length * 2), this.#wordsMax))
+    for (let i = 0; i < length; i++) this.#arena[start + i] = this.#id[i]!
     this.#used = used
     const number = this.size++
     this.#ends[number] = used
@@ -72,21 +111,9 @@ export class ByteIndex {
     }
     this.#slots = slots
   }
-
-  #hash(bytes: Uint8Array, start: number, end: number): number {
-    const seed = this.#seed
-    let hash = seed
-    for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, seed ^ 0x5bd1e994) + (hash >>> 15)
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-    return hash ^ (hash >>> 13)
-  }
 }
 
-function grown<T extends Uint8Array | Uint32Array | Int32Array | Float64Array>(
-  from: T,
-  make: new (length: number) => T,
-  length: number,
-): T {
+function grown<T extends Uint32Array | Int32Array>(from: T, make: new (length: number) => T, length: number): T {
   const to = new make(length)
   to.set(from)
   return to

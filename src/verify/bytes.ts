@@ -55,6 +55,7 @@ export function isLowerHex(bytes: Uint8Array, start: number, end: number): boole
 const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1
 // Offsets within it fit into 31 bits, which shifts need.
 const WORDS_MEMORY_MAX = 0x7000_0000
+const NO_BYTES = new Uint8Array(0)
 const NO_WORDS = new Int32Array(0)
 
 /**
@@ -62,7 +63,7 @@ const NO_WORDS = new Int32Array(0)
  * memory. Offsets are of the memory: `bytes.byteOffset` more than of the bytes.
  */
 export class Memory {
-  bytes: Uint8Array = new Uint8Array(0)
+  bytes: Uint8Array = NO_BYTES
   /** Little-endian words of `bytes`, without the last bytes that fill none; empty where the machine has another order. */
   words: Int32Array = NO_WORDS
 
@@ -71,6 +72,50 @@ export class Memory {
     this.bytes = new Uint8Array(buffer)
     const usable = LITTLE_ENDIAN && buffer.byteLength <= WORDS_MEMORY_MAX
     this.words = usable ? new Int32Array(buffer, 0, buffer.byteLength >> 2) : NO_WORDS
+  }
+
+  /** Keeps no memory alive any more. */
+  release(): void {
+    this.bytes = NO_BYTES
+    this.words = NO_WORDS
+  }
+}
+
+/** Four bytes from any offset as a word; the next word must be there too. */
+export function wordAt(words: Int32Array, at: number): number {
+  const word = at >> 2
+  const bits = (at & 3) << 3
+  return bits === 0 ? words[word]! : (words[word]! >>> bits) | (words[word + 1]! << (32 - bits))
+}
+
+const DIGEST_LENGTH = 64
+const DIGEST_WORDS = DIGEST_LENGTH / 4
+
+/** A hash as 64 hex digits in ASCII, to be compared with bytes a word at a time. */
+export class Digest {
+  readonly bytes = new Uint8Array(DIGEST_LENGTH)
+  readonly #words = new Int32Array(this.bytes.buffer)
+
+  /** True where these digits stand at this offset of the memory. */
+  standsAt(memory: Memory, at: number): boolean {
+    const { bytes, words } = memory
+    const own = this.#words
+    // Without the word behind the last one, or with words of another order, byte by byte.
+    if ((at + DIGEST_LENGTH) >> 2 >= words.length) return sameBytes(bytes, at, at + DIGEST_LENGTH, this.bytes, 0, DIGEST_LENGTH)
+    let word = at >> 2
+    const bits = (at & 3) << 3
+    if (bits === 0) {
+      for (let i = 0; i < DIGEST_WORDS; i++) if (words[word++] !== own[i]) return false
+      return true
+    }
+    // Each word of the memory is read once: its high part begins one of ours, the low part of the next ends it.
+    let begun = words[word]! >>> bits
+    for (let i = 0; i < DIGEST_WORDS; i++) {
+      const next = words[++word]!
+      if ((begun | (next << (32 - bits))) !== own[i]) return false
+      begun = next >>> bits
+    }
+    return true
   }
 }
 

@@ -1,11 +1,17 @@
 /**
- * Verifies a ledger line by line, in bounded memory and at about the speed of the hash: integrity, and what was not
- * claimed. It never throws on data and goes on after every problem. Source: docs/format.md, "Verification".
+ * Verifies a ledger line by line, in bounded memory: integrity, and what was not claimed. It never throws on data and
+ * goes on after every problem. Source: docs/format.md, "Verification".
+ *
+ * Measured on Node 24 with agent calls of 1.3 KB a line: 3.7 µs a record, of which 1.2 µs are the two SHA-256
+ * (`crypto.hash` with hex as output, on a processor with SHA instructions; 1.7 µs with `createHash`, and twice as much
+ * with a buffer as output). `JSON.parse` of the line alone takes 3.4 µs. The rest is the header's grammar (0.7), the
+ * entry's (0.5), ids and stream versions (0.3), and many small things.
  */
-import { ascii, isLowerHex, textStandsAt } from './bytes.ts'
+import { ascii, Digest, isLowerHex, Memory, textStandsAt } from './bytes.ts'
 import { sha256 as plainSha256 } from './hash.ts'
 import type { Sha256 } from './hash.ts'
-import { HeaderScan, KEY } from './header-scan.ts'
+import { KEY } from './header-grammar.ts'
+import { HeaderScan } from './header-scan.ts'
 import { GENESIS, LEDGER_STREAM } from './header.ts'
 import { LineCheck } from './line-check.ts'
 import { RecordOrder } from './order.ts'
@@ -35,6 +41,7 @@ export interface VerifierOptions {
 const PROBLEMS_MAX = 1000
 const IDS_MAX = 2_000_000
 const HASH_LENGTH = 64
+const NO_BYTES = new Uint8Array(0)
 
 const MISSING = {
   authenticity: 'a public key from outside, and a checkpoint or records that are signed with it',
@@ -59,13 +66,14 @@ export class LedgerVerifier {
   // The tail while all is in order, here and not in `#order`, so that a record costs no object: its position, its hash
   // and the hash before that, which change places; where it lies; and whether `#order` has heard of it.
   #seq = -1
-  #hash: Uint8Array<ArrayBuffer> = Uint8Array.from(ascii(GENESIS))
-  #previous: Uint8Array<ArrayBuffer> = new Uint8Array(HASH_LENGTH)
+  #hash = new Digest()
+  #previous = new Digest()
   #tailFile: string | null = null
   #tailPosition = 0
   #ahead = false
   readonly #record: PlacedRecord
-  readonly #copyScan = new HeaderScan()
+  readonly #copyMemory = new Memory()
+  readonly #copyScan = new HeaderScan(this.#copyMemory)
   #columns: SubCheck = { verdict: 'not checked', missing: COLUMNS_MISSING }
   #live = false
   #report: VerificationReport | null = null
@@ -82,10 +90,11 @@ export class LedgerVerifier {
       placed: (arrival: Arrival, follows: boolean): void => this.#placeCopy(arrival, follows),
       disturbed: (): void => checks.disturb(),
     }
-    this.#order = new RecordOrder(findings, events, { seq: -1, hash: this.#hash, previous: new Uint8Array(0), place: this.#here })
+    this.#order = new RecordOrder(findings, events, { seq: -1, hash: ascii(GENESIS), previous: NO_BYTES, place: this.#here })
     this.#record = {
       header: this.#check.header,
-      bytes: this.#hash,
+      bytes: NO_BYTES,
+      memory: this.#check.memory,
       headerStart: 0,
       seq: 0,
       withheld: false,
@@ -106,7 +115,7 @@ export class LedgerVerifier {
   line(bytes: Uint8Array, start: number, end: number, position: number): void {
     const check = this.#check
     this.#here.position = position
-    check.check(bytes, start, end, this.#hash)
+    check.check(bytes, start, end, this.#seq === -1 ? null : this.#hash)
     const isNext = check.status === 'header' && check.linked && check.seq === this.#seq + 1 && check.fault === null
     if (isNext && this.#order.settled && (this.#promise === null || this.#promise === check.seq)) {
       this.#promise = null
@@ -160,9 +169,9 @@ export class LedgerVerifier {
     record.faulty = false
     record.follows = true
     this.#checks.take(record)
-    const free = this.#previous.length === HASH_LENGTH ? this.#previous : new Uint8Array(HASH_LENGTH)
+    const hash = check.takeHash(this.#previous)
     this.#previous = this.#hash
-    this.#hash = check.takeHash(free)
+    this.#hash = hash
     this.#seq = check.seq
     this.#tailFile = this.#here.file
     this.#tailPosition = this.#here.position
@@ -173,7 +182,8 @@ export class LedgerVerifier {
     if (!this.#ahead) return
     this.#ahead = false
     const place = { file: this.#tailFile, position: this.#tailPosition }
-    this.#order.moveTail({ seq: this.#seq, hash: this.#hash.slice(), previous: this.#previous.slice(), place })
+    const previous = this.#seq === 0 ? ascii(GENESIS) : this.#previous.bytes.slice()
+    this.#order.moveTail({ seq: this.#seq, hash: this.#hash.bytes.slice(), previous, place })
   }
 
   /** The line does not simply continue. */
@@ -183,7 +193,8 @@ export class LedgerVerifier {
     this.#tellOrder()
     if (status === 'nothing' || status === 'hashes') {
       const stated = bytes.slice(start + 9, start + 9 + HASH_LENGTH)
-      const hashes = status === 'nothing' ? [] : isLowerHex(stated, 0, HASH_LENGTH) ? [stated, check.hash.slice()] : [check.hash.slice()]
+      const hashes =
+        status === 'nothing' ? [] : isLowerHex(stated, 0, HASH_LENGTH) ? [stated, check.hash.bytes.slice()] : [check.hash.bytes.slice()]
       this.#promise = null
       this.#order.unplaced(fault!, whereOf(this.#here), hashes)
       return
@@ -193,7 +204,7 @@ export class LedgerVerifier {
     this.#order.arrive({
       seq: check.seq,
       previous: bytes.slice(check.previousStart, check.previousEnd),
-      hash: check.hash.slice(),
+      hash: check.hash.bytes.slice(),
       header: status === 'newer' ? null : bytes.slice(check.headerStart, check.headerEnd),
       withheld: check.withheld,
       naming: status === 'newer' || fault !== null ? null : this.#naming(bytes),
@@ -204,8 +215,9 @@ export class LedgerVerifier {
     if (!this.#order.settled) return
     const { tail } = this.#order
     this.#seq = tail.seq
-    this.#hash = Uint8Array.from(tail.hash)
-    this.#previous = Uint8Array.from(tail.previous)
+    if (tail.seq === -1) return
+    this.#hash.bytes.set(tail.hash)
+    this.#previous.bytes.set(tail.previous)
   }
 
   #placeCopy(arrival: Arrival, follows: boolean): void {
@@ -215,7 +227,8 @@ export class LedgerVerifier {
     else this.#copyScan.scan(header, 0, header.length)
     const record: PlacedRecord = {
       header: header === null ? null : this.#copyScan,
-      bytes: header ?? this.#hash,
+      bytes: header ?? NO_BYTES,
+      memory: this.#copyMemory,
       headerStart: 0,
       seq,
       withheld,
@@ -230,11 +243,13 @@ export class LedgerVerifier {
   /** The positions that the record names as withheld or restored, or null where it names none. */
   #naming(bytes: Uint8Array): Naming | null {
     const { header, headerStart, entryStart, entryEnd, seq, withheld } = this.#check
-    const start = headerStart + header.starts[KEY.type]!
-    const length = header.ends[KEY.type]! - header.starts[KEY.type]!
-    const type = NAMING_TYPES.find((each) => each.length === length && textStandsAt(bytes, start, each))
-    if (type === undefined || withheld || !textStandsAt(bytes, headerStart + header.starts[KEY.stream]! - 1, `"${LEDGER_STREAM}"`))
-      return null
+    const { starts, ends } = header
+    // Nearly every record is of another stream: that is asked first.
+    if (ends[KEY.stream]! - starts[KEY.stream]! !== LEDGER_STREAM.length || withheld) return null
+    if (!textStandsAt(bytes, headerStart + starts[KEY.stream]!, LEDGER_STREAM)) return null
+    const [start, end] = [headerStart + starts[KEY.type]!, headerStart + ends[KEY.type]!]
+    const type = NAMING_TYPES.find((each) => each.length === end - start && textStandsAt(bytes, start, each))
+    if (type === undefined) return null
     // The scan found one JSON object and valid UTF-8, so this can't fail.
     return { type, ranges: namedPositions(JSON.parse(decodeText(bytes.subarray(entryStart, entryEnd))), seq) }
   }

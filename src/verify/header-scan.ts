@@ -10,6 +10,7 @@ import {
   CLOSE_OBJECT,
   COLON,
   COMMA,
+  isLowerHex,
   Memory,
   OPEN_LIST,
   OPEN_OBJECT,
@@ -17,64 +18,30 @@ import {
   skipPlain,
   standsAt,
 } from './bytes.ts'
+import {
+  HASH,
+  INTEGER,
+  isName,
+  KEY,
+  KEY_COUNT,
+  KINDS,
+  LIST,
+  NAME_LENGTHS,
+  NAMES,
+  OUTCOME,
+  PREVIOUS,
+  REQUIRED,
+  RULES,
+  STRING,
+  TIME,
+} from './header-grammar.ts'
 import { FORMAT_VERSION, GENESIS, HEADER_LIMITS, OUTCOMES } from './header.ts'
 import type { RecordHeader } from './header.ts'
 import { decodeText } from './text.ts'
 import { isRealTime } from './time.ts'
 
-const STRING = 0
-const INTEGER = 1
-const LIST = 2
-const TIME = 3
-const HASH = 4
-const PREVIOUS = 5
-const OUTCOME = 6
-
-/** The keys in their order on the wire, with what their values are and whether they must be there. */
-const GRAMMAR = [
-  ['action', STRING, true],
-  ['actor', STRING, true],
-  ['append_last_seq', INTEGER, false],
-  ['causation_id', STRING, false],
-  ['correlation_id', STRING, false],
-  ['entry_hash', HASH, true],
-  ['outcome', OUTCOME, true],
-  ['previous_hash', PREVIOUS, true],
-  ['recorded_at', TIME, true],
-  ['run_id', STRING, true],
-  ['schema', INTEGER, true],
-  ['seq', INTEGER, true],
-  ['signers', LIST, false],
-  ['stream', STRING, true],
-  ['stream_version', INTEGER, true],
-  ['tags', LIST, false],
-  ['timestamp', TIME, true],
-  ['type', STRING, true],
-  ['v', INTEGER, true],
-] as const
-const KEY_COUNT = GRAMMAR.length
-
-type HeaderKey = (typeof GRAMMAR)[number][0]
-/** The number under which each key's value is found in a `HeaderScan`. */
-export const KEY = Object.fromEntries(GRAMMAR.map(([key], index) => [key, index])) as { readonly [key in HeaderKey]: number }
-
-const NAMES = GRAMMAR.map(([key]) => key)
-/** `"action":` and so on, all behind one another; where each starts, and their ends. */
-const NAME_BYTES = ascii(NAMES.map((name) => `"${name}":`).join(''))
-const NAME_ENDS = Uint16Array.from(NAMES, (_, index) => NAMES.slice(0, index + 1).join('').length + 3 * (index + 1))
-const NAME_STARTS = Uint16Array.from(NAMES, (_, index) => (index === 0 ? 0 : NAME_ENDS[index - 1]!))
-const KINDS = Uint8Array.from(GRAMMAR, ([, kind]) => kind)
-const REQUIRED = GRAMMAR.flatMap(([, , required], index) => (required ? [index] : []))
 const OUTCOME_BYTES = OUTCOMES.map(ascii)
 const GENESIS_BYTES = [ascii(GENESIS)]
-/** What the value of each kind is not, for the message. */
-const RULES: { readonly [kind: number]: string } = {
-  [STRING]: `is empty or longer than ${HEADER_LIMITS.string_bytes_max} bytes`,
-  [TIME]: 'is not a time such as 2026-11-22T20:15:33.123456Z',
-  [HASH]: 'is not 64 lower-case hex digits',
-  [PREVIOUS]: `is neither 64 lower-case hex digits nor ${GENESIS}`,
-  [OUTCOME]: `is none of ${OUTCOMES.join(', ')}`,
-}
 const BAD_STRING = 'has a control character, an escape that is not canonical, or no end'
 
 const DEL = 0x7f
@@ -98,13 +65,19 @@ export class HeaderScan {
   notAscii = false
   /** Why the scan failed, naming the key; empty where it did not. */
   fault = ''
-  readonly #memory = new Memory()
+  readonly #memory: Memory
   /** Backslashes in the string at hand, which count for nothing in its length. */
   #escapes = 0
 
+  /** `memory`: shared with whoever reads the same bytes. */
+  constructor(memory = new Memory()) {
+    this.#memory = memory
+  }
+
   /**
    * The offset behind the `}` of the header that starts at `start`, or -1 (then `fault` says why) where there is none
-   * that is legal and ends by `end`.
+   * that is legal and ends by `end`. Two things are left to the caller, who may know them already: that the 64 digits
+   * of the hashes are hex, and that bytes from 0x80 on are UTF-8.
    */
   scan(bytes: Uint8Array, start: number, end: number): number {
     this.#memory.view(bytes.buffer)
@@ -119,6 +92,11 @@ export class HeaderScan {
     if (at === -1) return -1
     if (at > limit) return this.#fail(`the header does not end within ${limit - shift - start} bytes`)
     return this.#checkWhole() ? at - shift : -1
+  }
+
+  /** Lets go of the bytes; the fields stay. */
+  release(): void {
+    this.#memory.release()
   }
 
   #fail(fault: string): -1 {
@@ -140,7 +118,7 @@ export class HeaderScan {
     let unknown = ''
     for (;;) {
       let key = next
-      while (key < KEY_COUNT && !isName(memory, at, key)) key++
+      while (key < KEY_COUNT && !isName(memory, words, at, key)) key++
       if (key === KEY_COUNT || unknown !== '') {
         // A key that is not known stands here, or stood before.
         const before = next > 0 && NAMES[next - 1]! > unknown ? NAMES[next - 1]! : unknown
@@ -155,7 +133,7 @@ export class HeaderScan {
       if (key < KEY_COUNT) {
         next = key + 1
         const kind = KINDS[key]!
-        at += NAME_ENDS[key]! - NAME_STARTS[key]!
+        at += NAME_LENGTHS[key]!
         if (kind === INTEGER) {
           const from = at
           at = readInteger(memory, at, key, numbers)
@@ -175,7 +153,12 @@ export class HeaderScan {
           if (at === -1) return this.#fail(`${NAMES[key]} ${BAD_STRING}`)
           starts[key] = from - start
           ends[key] = at - start
-          if (!this.#isLegal(kind, from, at)) return this.#fail(`${NAMES[key]} ${RULES[kind]}`)
+          if (
+            kind === STRING && this.#escapes === 0
+              ? at === from || at - from > HEADER_LIMITS.string_bytes_max
+              : !this.#isLegal(kind, from, at)
+          )
+            return this.#fail(`${NAMES[key]} ${RULES[kind]}`)
           at++
         }
       }
@@ -296,16 +279,6 @@ export class HeaderScan {
   }
 }
 
-/** True where the key's name stands, with quotes and colon. */
-function isName(memory: Uint8Array, at: number, key: number): boolean {
-  const start = NAME_STARTS[key]!
-  // The first letter tells most keys apart.
-  if (memory[at + 1] !== NAME_BYTES[start + 1]) return false
-  const end = NAME_ENDS[key]!
-  for (let i = start, j = at; i < end; i++, j++) if (memory[j] !== NAME_BYTES[i]) return false
-  return true
-}
-
 /** From the first digit to behind the last, the number into `into[slot]`; -1 where it is no canonical integer to 2^53-1. */
 function readInteger(memory: Uint8Array, from: number, slot: number, into: Float64Array): number {
   let at = from
@@ -355,25 +328,28 @@ function isOneOf(memory: Uint8Array, start: number, end: number, texts: readonly
   return false
 }
 
-/** The header's strings, integers and arrays as an object; keys of a later version too. */
-function readHeader(bytes: Uint8Array, start: number, end: number): RecordHeader | null {
-  try {
-    return JSON.parse(decodeText(bytes.subarray(start, end)))
-  } catch {
-    return null
-  }
-}
-
-/** Why bytes are not a legal header. */
+/** Why bytes are not a legal header. It has no `v`, which every header has; a header may well have a key `fault`. */
 export interface HeaderProblem {
   readonly fault: string
 }
 
+const HASHES = [KEY.entry_hash, KEY.previous_hash] as const
+const ONE_SCAN = new HeaderScan()
+
 /** The header that is exactly `bytes[start, end)`, or why they are none. The mirror of `formatHeader`. */
 export function parseHeader(bytes: Uint8Array, start = 0, end = bytes.length): RecordHeader | HeaderProblem {
-  const scan = new HeaderScan()
+  const scan = ONE_SCAN
   const at = scan.scan(bytes, start, end)
+  scan.release()
   if (at === -1) return { fault: scan.fault }
   if (at !== end) return { fault: 'something follows the header' }
-  return readHeader(bytes, start, end) ?? { fault: 'the header is not UTF-8' }
+  for (const key of HASHES) {
+    const [from, to] = [start + scan.starts[key]!, start + scan.ends[key]!]
+    if (to - from === HASH_LENGTH && !isLowerHex(bytes, from, to)) return { fault: `${NAMES[key]} ${RULES[HASH]}` }
+  }
+  try {
+    return JSON.parse(decodeText(bytes.subarray(start, end)))
+  } catch {
+    return { fault: 'the header is not UTF-8' }
+  }
 }

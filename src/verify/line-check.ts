@@ -2,10 +2,11 @@
  * What one line says by itself: its grammar, its hash and its commitment. Where it belongs in the ledger is not asked
  * here. At most one fault a line, the first in the order: hash, header, the rest of the line, commitment.
  */
-import { asciiText, CLOSE_LIST, CLOSE_OBJECT, isLowerHex, sameBytes, standsAt } from './bytes.ts'
+import { asciiText, CLOSE_LIST, CLOSE_OBJECT, Digest, isLowerHex, Memory, standsAt } from './bytes.ts'
 import { isCanonicalJson } from './canonical.ts'
 import type { Sha256 } from './hash.ts'
-import { HeaderScan, KEY } from './header-scan.ts'
+import { KEY } from './header-grammar.ts'
+import { HeaderScan } from './header-scan.ts'
 import { FORMAT_VERSION, HEADER_LIMITS } from './header.ts'
 import type { Fault } from './problems.ts'
 import {
@@ -49,7 +50,9 @@ export type LineStatus =
 export class LineCheck {
   status: LineStatus = 'nothing'
   fault: Fault | null = null
-  readonly header = new HeaderScan()
+  /** The memory of the line's bytes. */
+  readonly memory = new Memory()
+  readonly header = new HeaderScan(this.memory)
   headerStart = 0
   headerEnd = 0
   seq = 0
@@ -58,26 +61,26 @@ export class LineCheck {
   previousEnd = 0
   /** True where previous_hash is the hash that was expected. */
   linked = false
-  /** The hash of the header's bytes, as 64 hex digits in ASCII; replaced by `takeHash`. */
-  hash = new Uint8Array(HASH_LENGTH)
+  /** The hash of the header's bytes; replaced by `takeHash`. */
+  hash = new Digest()
   withheld = false
   /** The entry's object; meaningless where it is withheld or the line has a fault. */
   entryStart = 0
   entryEnd = 0
   readonly #options: LineCheckOptions
-  readonly #scanner = new JsonScanner()
+  readonly #scanner = new JsonScanner(this.memory)
   /** 0x00 and the header. */
   readonly #leaf = new Uint8Array(HEADER_LIMITS.header_bytes_max + 1)
-  /** The leaf's views by their length: making one anew costs as much as copying the header. */
-  readonly #leafs: (Uint8Array | undefined)[] = []
-  readonly #digest = new Uint8Array(HASH_LENGTH)
+  /** The leaf's last view: headers are mostly as long as the one before, and a view costs as much as the copy. */
+  #leafView = this.#leaf
+  readonly #digest = new Digest()
 
   constructor(options: LineCheckOptions) {
     this.#options = options
   }
 
-  /** Checks `bytes[start, end)`, a line without its line feed. `expected`: the hash, as ASCII, that it should point back to. */
-  check(bytes: Uint8Array, start: number, end: number, expected: Uint8Array): void {
+  /** Checks `bytes[start, end)`, a line without its line feed. `expected`: the hash that it should point back to; null: GENESIS. */
+  check(bytes: Uint8Array, start: number, end: number, expected: Digest | null): void {
     this.fault = null
     this.withheld = false
     this.status = 'nothing'
@@ -105,8 +108,8 @@ export class LineCheck {
     this.#checkRest(bytes, start, end)
   }
 
-  /** Gives the array with the hash away and takes another in its stead. */
-  takeHash(instead: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  /** Gives the hash away and takes another in its stead. */
+  takeHash(instead: Digest): Digest {
     const { hash } = this
     this.hash = instead
     return hash
@@ -118,27 +121,29 @@ export class LineCheck {
 
   #hashHolds(bytes: Uint8Array, stated: number): boolean {
     const length = this.headerEnd - this.headerStart + 1
+    if (this.#leafView.length !== length) this.#leafView = this.#leaf.subarray(0, length)
     this.#leaf.set(bytes.subarray(this.headerStart, this.headerEnd), 1)
     // Comparing bytes costs a fifth of comparing the text with bytes letter by letter.
-    encodeInto(this.#options.sha256((this.#leafs[length] ??= this.#leaf.subarray(0, length))), this.hash)
-    if (sameBytes(bytes, stated, stated + HASH_LENGTH, this.hash, 0, HASH_LENGTH)) return true
+    encodeInto(this.#options.sha256(this.#leafView), this.hash.bytes)
+    if (this.hash.standsAt(this.memory, stated + bytes.byteOffset)) return true
     if (!isLowerHex(bytes, stated, stated + HASH_LENGTH)) this.#malformed('hash is not 64 lower-case hex digits')
-    else
-      this.fault = {
-        code: 'hash_mismatch',
-        expected: asciiText(bytes, stated, stated + HASH_LENGTH),
-        found: asciiText(this.hash, 0, HASH_LENGTH),
-      }
+    else this.#mismatch('hash_mismatch', bytes, stated, this.hash)
     return false
   }
 
+  #mismatch(code: 'hash_mismatch' | 'entry_mismatch', bytes: Uint8Array, stated: number, computed: Digest): void {
+    this.fault = { code, expected: asciiText(bytes, stated, stated + HASH_LENGTH), found: asciiText(computed.bytes, 0, HASH_LENGTH) }
+  }
+
   /** What the scan leaves open: the digits of previous_hash, and UTF-8. */
-  #takeHeader(bytes: Uint8Array, expected: Uint8Array): boolean {
+  #takeHeader(bytes: Uint8Array, expected: Digest | null): boolean {
     const { header } = this
     this.seq = header.numbers[KEY.seq]!
     this.previousStart = this.headerStart + header.starts[KEY.previous_hash]!
     this.previousEnd = this.headerStart + header.ends[KEY.previous_hash]!
-    this.linked = sameBytes(bytes, this.previousStart, this.previousEnd, expected, 0, expected.length)
+    // The scan saw to it that GENESIS stands at seq 0 and nowhere else.
+    this.linked =
+      this.seq === 0 ? expected === null : expected !== null && expected.standsAt(this.memory, this.previousStart + bytes.byteOffset)
     if (!this.linked && this.seq > 0 && !isLowerHex(bytes, this.previousStart, this.previousEnd)) {
       this.#malformed('previous_hash is not 64 lower-case hex digits')
       return false
@@ -239,15 +244,10 @@ export class LineCheck {
   }
 
   #checkCommitment(bytes: Uint8Array, from: number, entryHash: number): void {
-    encodeInto(this.#options.sha256(bytes.subarray(from, this.entryEnd)), this.#digest)
-    if (!sameBytes(bytes, entryHash, entryHash + HASH_LENGTH, this.#digest, 0, HASH_LENGTH)) {
+    encodeInto(this.#options.sha256(bytes.subarray(from, this.entryEnd)), this.#digest.bytes)
+    if (!this.#digest.standsAt(this.memory, entryHash + bytes.byteOffset)) {
       if (!isLowerHex(bytes, entryHash, entryHash + HASH_LENGTH)) this.#malformed('entry_hash is not 64 lower-case hex digits')
-      else
-        this.fault = {
-          code: 'entry_mismatch',
-          expected: asciiText(bytes, entryHash, entryHash + HASH_LENGTH),
-          found: asciiText(this.#digest, 0, HASH_LENGTH),
-        }
+      else this.#mismatch('entry_mismatch', bytes, entryHash, this.#digest)
       return
     }
     if (this.#options.canonicalEntries && !isCanonicalJson(bytes, this.entryStart, this.entryEnd)) {

@@ -1,6 +1,10 @@
 /** The name of a ledger. Source: docs/format.md, "Hash, chain, tree, signatures". */
 import { byteLength } from './text.ts'
 
+/** What makes a line an origin, for messages. */
+export const ORIGIN_RULE =
+  'an origin has 1 to 255 bytes, no white space, no control character, no +, and does not start with cortex-ledger/'
+
 const ORIGIN_BYTES_MAX = 255
 // eslint-disable-next-line no-control-regex
 const FORBIDDEN = /[\s+\u0000-\u001f\u007f-\u009f]/u

@@ -4,8 +4,9 @@
  * is missing; what follows from it (a version that jumps, half an append) is not reported again.
  */
 import { asciiText, textStandsAt } from './bytes.ts'
+import type { Memory } from './bytes.ts'
 import { ByteIndex } from './byte-index.ts'
-import { KEY } from './header-scan.ts'
+import { KEY } from './header-grammar.ts'
 import type { HeaderScan } from './header-scan.ts'
 import { LEDGER_STREAM, RESERVED_TYPES } from './header.ts'
 import { isOrigin } from './origin.ts'
@@ -18,6 +19,7 @@ import { WithheldEntries } from './withheld.ts'
 import type { NamingType, WithheldCounts } from './withheld.ts'
 
 const TIME_LENGTH = 27
+const RESERVED_LENGTHS: ReadonlySet<number> = new Set(RESERVED_TYPES.map((type) => type.length))
 const UNKNOWN_KEYS_MAX = 64
 /** Ranges of withheld entries and of names for them, each. */
 const RANGES_MAX = 1_000_000
@@ -34,6 +36,8 @@ export interface PlacedRecord {
   /** A scan of the header, or null for a record of a newer format. */
   header: HeaderScan | null
   bytes: Uint8Array
+  /** A view of the same bytes. */
+  memory: Memory
   headerStart: number
   seq: number
   withheld: boolean
@@ -71,8 +75,8 @@ export class RecordChecks {
   readonly #idsMax: number
   readonly #runIds: ByteIndex
   readonly #streams: ByteIndex
-  #versions = new Float64Array(1024)
-  #versionDisturbances = new Float64Array(1024)
+  #versions = new Float64Array(128)
+  #versionDisturbances = new Float64Array(128)
   #idsFull = false
   #streamsFull = false
   readonly #withheld = new WithheldEntries(RANGES_MAX)
@@ -200,19 +204,24 @@ export class RecordChecks {
   #isReservedType({ bytes, headerStart }: PlacedRecord, header: HeaderScan): boolean {
     const start = headerStart + header.starts[KEY.type]!
     const length = header.ends[KEY.type]! - header.starts[KEY.type]!
+    if (!RESERVED_LENGTHS.has(length)) return false
     for (const type of RESERVED_TYPES) if (type.length === length && textStandsAt(bytes, start, type)) return true
     return false
   }
 
+  #number(index: ByteIndex, { bytes, memory, headerStart }: PlacedRecord, header: HeaderScan, key: number): number {
+    const start = bytes.byteOffset + headerStart
+    return index.add(memory, start + header.starts[key]!, start + header.ends[key]!)
+  }
+
   #checkRunId(record: PlacedRecord, header: HeaderScan): void {
     if (this.#idsFull) return
-    const { bytes, headerStart } = record
     const size = this.#runIds.size
     if (size + this.#streams.size >= this.#idsMax) {
       this.#idsFull = true
       return
     }
-    const number = this.#runIds.add(bytes, headerStart + header.starts[KEY.run_id]!, headerStart + header.ends[KEY.run_id]!)
+    const number = this.#number(this.#runIds, record, header, KEY.run_id)
     if (number === -1) this.#idsFull = true
     else if (number !== size)
       this.#findings.add('duplicate_run_id', record.seq, null, this.#text(record, header, KEY.run_id), whereOf(record.place))
@@ -220,9 +229,8 @@ export class RecordChecks {
 
   #checkStream(record: PlacedRecord, header: HeaderScan): void {
     if (this.#streamsFull) return
-    const { bytes, headerStart } = record
     const size = this.#streams.size
-    const stream = this.#streams.add(bytes, headerStart + header.starts[KEY.stream]!, headerStart + header.ends[KEY.stream]!)
+    const stream = this.#number(this.#streams, record, header, KEY.stream)
     if (stream === -1 || (stream === size && size + this.#runIds.size >= this.#idsMax)) {
       this.#streamsFull = true
       return

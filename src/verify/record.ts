@@ -7,6 +7,7 @@
  * What is hashed are slices of these bytes, never a text written anew, so reading is cutting at the right places.
  */
 import { ascii, CLOSE_LIST, CLOSE_OBJECT, COMMA, QUOTE, standsAt } from './bytes.ts'
+import { parseHeader } from './header-scan.ts'
 import type { RecordHeader } from './header.ts'
 import { decodeText } from './text.ts'
 
@@ -143,18 +144,13 @@ export function readLine(bytes: Uint8Array): LineContent {
   const slices = splitLine(bytes)
   if (slices === null) throw new TypeError('the line is no record: it has not the shape of one')
   const text = (start: number, end: number): string => decodeText(bytes.subarray(start, end))
-  const header_text = text(slices.header_start, slices.header_end)
-  let header: RecordHeader
-  try {
-    header = JSON.parse(header_text)
-  } catch (error) {
-    throw new TypeError('the line is no record: its header is not JSON', { cause: error })
-  }
+  const header = parseHeader(bytes, slices.header_start, slices.header_end)
+  if (!('v' in header)) throw new TypeError(`the line is no record: ${header.fault}`)
   const withheld = slices.salt_start === -1
   return {
     hash: text(slices.hash_start, slices.hash_end),
     header,
-    header_text,
+    header_text: text(slices.header_start, slices.header_end),
     signatures_text: slices.signatures_start === -1 ? null : text(slices.signatures_start, slices.signatures_end),
     salt: withheld ? null : text(slices.salt_start, slices.salt_end),
     entry_text: withheld ? null : text(slices.entry_start, slices.entry_end),

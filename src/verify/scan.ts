@@ -34,9 +34,14 @@ const LITERALS = ['true', 'false', 'null']
 export class JsonScanner {
   /** A string of the last value has a byte of 0x80 or above, so the bytes are still to be checked for UTF-8. */
   notAscii = false
-  readonly #memory = new Memory()
+  readonly #memory: Memory
   /** For each open object or list: 1 for an object. */
   readonly #objects = new Uint8Array(SCAN_DEPTH_MAX)
+
+  /** `memory`: shared with whoever reads the same bytes. */
+  constructor(memory = new Memory()) {
+    this.#memory = memory
+  }
 
   /**
    * The offset behind the one value that starts at `start`, or -1 where there is none that ends by `end`. No white

@@ -76,6 +76,18 @@ export function formatTime(us: number): string {
 }
 
 /**
+ * The ledger's spelling of an instant in ms since the Unix epoch, such as a `Date` holds; exact for every year, which µs
+ * in one number are not.
+ * @throws RangeError unless it is an integer within the years 0000 to 9999.
+ */
+export function formatTimeOfMs(ms: number): string {
+  if (!Number.isInteger(ms) || ms < MIN_MS || ms > MAX_MS) {
+    throw new RangeError(`a time is an integer of ms since 1970 within the years 0000 to 9999, not ${ms}`)
+  }
+  return spell(ms, 0)
+}
+
+/**
  * Any RFC 3339 time with a zone in the ledger's spelling; digits finer than a µs are cut. Null where it is no real
  * instant, has no zone, or leaves the years 0000 to 9999 in UTC.
  */

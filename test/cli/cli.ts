@@ -2,9 +2,14 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin.ts', import.meta.url))
+
+/** The tests start the command some two hundred times; stripping its types anew each time would be most of their time. */
+const COMPILE_CACHE = join(tmpdir(), 'cortex-ledger-compile-cache')
 
 export interface Ended {
   readonly code: number | null
@@ -22,7 +27,7 @@ export interface RunOptions {
 export function environment(more: RunOptions['env'] = {}): NodeJS.ProcessEnv {
   const rest = { ...process.env }
   for (const name of ['NO_COLOR', 'FORCE_COLOR', 'COLUMNS', 'CORTEX_LEDGER', 'CORTEX_LEDGER_KEY']) delete rest[name]
-  return { ...rest, ...more }
+  return { ...rest, NODE_COMPILE_CACHE: COMPILE_CACHE, ...more }
 }
 
 export function start(args: readonly string[], options: RunOptions = {}): ChildProcess {

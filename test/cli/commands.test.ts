@@ -30,6 +30,7 @@ describe('the command itself', () => {
     [['delete', 'x'], /unknown command 'delete'/],
     [['query'], /which ledger\?.*CORTEX_LEDGER/],
     [['stats', '--bogus'], /unknown option/],
+    [['stats', 'file://elsewhere/audit'], /names no place/],
     [['verify', 'a', 'b'], /too many arguments/],
     [['init', 'memory:', '--origin'], /argument missing/],
   ])('%j is misuse', async (args, message) => {

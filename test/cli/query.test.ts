@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { entryLines, headerHashOf, jsonLines, ok, run, shell } from './cli.ts'
+import { BIN, entryLines, headerHashOf, jsonLines, ok, run, shell } from './cli.ts'
 
 interface Line {
   readonly hash: string
@@ -87,7 +88,7 @@ describe.each(['audit', 'audit.db'])('query %s', (name) => {
     const { stdout } = await run(['query', ledger, '--limit', '5'])
     const [titles, , second] = stdout.split('\n')
     expect(titles).toMatch(/^seq\s+time \(UTC\)\s+outcome\s+actor\s+action\s+type\s+model\s+correlation_id\s+run_id$/)
-    expect(second).toMatch(/^ {2}1 {2}2026-02-08 04:00:00\.000000 {2}success {2}analyst .* claude {2}task-0 .*run-0$/)
+    expect(second).toMatch(/^ {2}1 {2}2026-02-08 04:00:00\.000 {2}success {2}analyst .* claude {2}task-0 .*run-0$/)
     for (const width of [60, 80, 120]) {
       const narrow = await ok(['query', ledger, '--limit', '5'], { env: { COLUMNS: String(width) } })
       for (const line of narrow.split('\n')) expect(line.length).toBeLessThanOrEqual(width)
@@ -130,6 +131,17 @@ describe.each(['audit', 'audit.db'])('query %s', (name) => {
       expect(await ok(['query', ledger, '--limit', '2'], { env })).not.toContain('\x1b')
     }
     expect(await ok(['query', ledger, '--json'], { env: { FORCE_COLOR: '1' } })).not.toContain('\x1b')
+  })
+
+  test('a terminal gets colour and its own width', async (context) => {
+    const terminal = await shell(`script -qec 'stty cols 70; ${process.execPath} ${BIN} query ${ledger} --limit 3' /dev/null`, {
+      env: { TERM: 'xterm' },
+    })
+    if (terminal.code === 127) return context.skip('needs `script` of util-linux to make a terminal')
+    expect(terminal.stdout).toContain('\x1b[1mseq')
+    const lines = stripVTControlCharacters(terminal.stdout).split('\r\n')
+    expect(lines[0]).toMatch(/^seq .* actor/)
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(70)
   })
 
   test.each([

@@ -110,26 +110,26 @@ describe.each(['audit', 'audit.db'])('record into %s', (name) => {
 })
 
 describe('record', () => {
-  test.each([
-    ['\ufeff{"agent_name":"a","method_name":"m"}', /line 1: .*byte order mark/],
-    ['{"agent_name":"a","method_name":"m","outcome":"failure","outcome":"success"}', /line 1: at \/outcome: .*twice/],
-    ['{"agent_name":"a","method_name":"m","outcome":"good"}', /line 1: /],
-    ['{"agent_name":"a","method_name":"m","tags":"x"}', /line 1: tags must be an array/],
-    ['{"agent_name":"a","method_name":"m","usage":{"n":9007199254740993}}', /line 1: invalid_entry: .*\/usage\/n/],
-    ['{"agent_name":"a","method_name":"m","prompt":"\\ud800"}', /line 1: invalid_entry: .*\/prompt/],
-    ['{"agent_name":"a","method_name":"m","timestamp_end":"2026-02-08T04:00:00"}', /line 1: invalid_entry: .*\/timestamp_end/],
-    ['{"agent_name":"a","method_name":"m","unknown":1}', /line 1: invalid_entry: .*"unknown"/],
-  ])('refuses %s', async (line, message) => {
-    const { code, stdout, stderr } = await run(['record', 'memory:'], { input: line })
-    expect(stderr).toMatch(message)
-    expect(code).toBe(2)
-    expect(stdout).toMatch(/^nothing recorded/)
-  })
-
-  test('bytes that are no UTF-8 are refused, not replaced', async () => {
-    const input = Buffer.from('{"agent_name":"a","method_name":"m\xff"}', 'latin1')
-    const { code, stderr } = await run(['record', 'memory:'], { input })
-    expect([code, stderr]).toEqual([2, expect.stringMatching(/line 1: .*UTF-8/)])
+  test('says of each bad line where it is bad; no byte is replaced, no value is guessed', async () => {
+    const bad: readonly (readonly [line: string | Uint8Array, message: RegExp])[] = [
+      ['\ufeff{"agent_name":"a","method_name":"m"}', /byte order mark/],
+      ['{"agent_name":"a","method_name":"m","outcome":"failure","outcome":"success"}', /at \/outcome: .*twice/],
+      ['{"agent_name":"a","method_name":"m","outcome":"good"}', /invalid_entry: .*outcome/],
+      ['{"agent_name":"a","method_name":"m","tags":"x"}', /tags must be an array/],
+      ['{"agent_name":"a","method_name":"m","usage":{"n":9007199254740993}}', /invalid_entry: .*\/usage\/n/],
+      ['{"agent_name":"a","method_name":"m","prompt":"\\ud800"}', /invalid_entry: .*\/prompt/],
+      ['{"agent_name":"a","method_name":"m","timestamp_end":"2026-02-08T04:00:00"}', /invalid_entry: .*\/timestamp_end/],
+      ['{"agent_name":"a","method_name":"m","unknown":1}', /invalid_entry: .*"unknown"/],
+      [Buffer.from('{"agent_name":"a","method_name":"m\xff"}', 'latin1'), /UTF-8/],
+    ]
+    const input = Buffer.concat(bad.flatMap(([line]) => [Buffer.from(line), Buffer.from('\n')]))
+    const { code, stdout, stderr } = await run(['record', 'memory:', '--keep-going'], { input })
+    expect([code, stdout]).toEqual([2, expect.stringMatching(/^nothing recorded .*9 bad lines left out/)])
+    const told = stderr.split('\n').filter((line) => line.startsWith('line '))
+    bad.forEach(([, message], i) => {
+      expect(told[i]).toMatch(new RegExp(`^line ${i + 1}: `))
+      expect(told[i]).toMatch(message)
+    })
   })
 
   test('the reserved stream is refused with 4', async () => {

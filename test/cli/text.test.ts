@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { wantsColour } from '../../src/cli/terminal.ts'
-import { bytesText, counted, cut, grouped, printable, table, widthOf } from '../../src/cli/text.ts'
+import { bytesText, counted, cut, folded, grouped, printable, table, widthOf } from '../../src/cli/text.ts'
 import type { Column } from '../../src/cli/text.ts'
 
 describe('printable', () => {
@@ -74,6 +74,12 @@ describe('tables', () => {
     const [, line] = set(Infinity, [{ id: '1', name: 'a\nb\x1b[0m', note: '' }])
     expect(line).toBe(' 1  a\\nb\\u001b[0m')
   })
+})
+
+test('text is folded at blanks', () => {
+  expect(folded('one two three', 7)).toEqual(['one two', 'three'])
+  expect(folded('a verylongword b', 4)).toEqual(['a', 'verylongword', 'b'])
+  expect(folded('one two', Infinity)).toEqual(['one two'])
 })
 
 test('figures as people read them', () => {

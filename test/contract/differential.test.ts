@@ -28,7 +28,15 @@ interface World {
 }
 
 function open(location: string, { options }: Kind, { clock, random }: World): Promise<AuditLedger> {
-  return AuditLedger.open(location, { origin: 'example.com/same', signer: null, actor: 'tester', clock, random, onWarning: () => {}, ...options })
+  return AuditLedger.open(location, {
+    origin: 'example.com/same',
+    signer: null,
+    actor: 'tester',
+    clock,
+    random,
+    onWarning: () => {},
+    ...options,
+  })
 }
 
 /** What happened, for comparing: the receipt, or the code of the refusal. */
@@ -69,7 +77,12 @@ function step(ledger: AuditLedger, random: SeededRandom, number: number): Promis
 }
 
 /** All that callers heard, and all lines. */
-async function live(kind: Kind, seed: number, steps: number, { restarts, rotates }: Pick<History, 'restarts' | 'rotates'>): Promise<{ heard: unknown[]; lines: string[] }> {
+async function live(
+  kind: Kind,
+  seed: number,
+  steps: number,
+  { restarts, rotates }: Pick<History, 'restarts' | 'rotates'>,
+): Promise<{ heard: unknown[]; lines: string[] }> {
   const location = kind.place === 'memory:' ? kind.place : join(tempDir(), kind.place)
   const world: World = { clock: fixedClock(), random: seededRandom(seed) }
   // Apart from the ledger's own draws, which depend on what is fresh.
@@ -110,8 +123,18 @@ const HISTORIES: readonly History[] = [
   { what: 'on every store', restarts: false, rotates: false, kinds: KINDS },
   { what: 'with restarts, on every store that keeps it', restarts: true, rotates: false, kinds: PERSISTENT },
   // A seal names its segment's file where there is one, so these are two histories.
-  { what: 'with restarts and seals, on stores without segments', restarts: true, rotates: true, kinds: PERSISTENT.filter(({ place }) => place !== 'ledger') },
-  { what: 'with restarts and seals, on stores with segments', restarts: true, rotates: true, kinds: PERSISTENT.filter(({ place }) => place === 'ledger') },
+  {
+    what: 'with restarts and seals, on stores without segments',
+    restarts: true,
+    rotates: true,
+    kinds: PERSISTENT.filter(({ place }) => place !== 'ledger'),
+  },
+  {
+    what: 'with restarts and seals, on stores with segments',
+    restarts: true,
+    rotates: true,
+    kinds: PERSISTENT.filter(({ place }) => place === 'ledger'),
+  },
 ]
 
 for (let seed = 1; seed <= scale(2, 40); seed++) {

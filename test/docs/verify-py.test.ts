@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { nodeHashing } from '../../src/ledger/hashing.ts'
 import { verifyLedger } from '../../src/open.ts'
@@ -70,6 +71,7 @@ interface Variant {
 /** Both verifiers on all of them, in batches of bounded size. @returns how many were not ok */
 function compare(variants: Iterable<Variant>): number {
   let broken = 0
+  const different: { name: string; ours: Saying; theirs: Saying | undefined }[] = []
   let batch: Variant[] = []
   let size = 0
   const settle = (): void => {
@@ -77,7 +79,7 @@ function compare(variants: Iterable<Variant>): number {
     expect(said.length).toBe(batch.length)
     for (const [i, { name, bytes }] of batch.entries()) {
       const mine = ours(bytes)
-      expect(said[i], name).toEqual(mine)
+      if (!isDeepStrictEqual(said[i], mine)) different.push({ name, ours: mine, theirs: said[i] })
       if (!mine.ok) broken++
     }
     batch = []
@@ -89,6 +91,7 @@ function compare(variants: Iterable<Variant>): number {
     if (size > 64_000_000) settle()
   }
   if (batch.length > 0) settle()
+  expect(different.slice(0, 20), `${different.length} differ`).toEqual([])
   return broken
 }
 
@@ -149,14 +152,14 @@ describe.skipIf(python.status !== 0)('docs/verify.py', () => {
 
   test('agrees on changed bytes', async () => {
     const small = await honestSegment(7, 11)
-    const step = scale(3, 1)
+    const step = scale(7, 1)
     const positions = Array.from({ length: Math.ceil(small.length / step) }, (_, i) => i * step)
     expect(compare(changedBytes(small, positions))).toBe(positions.length * 3)
   })
 
   test('agrees on lines that are removed, moved, doubled, inserted or cut', async () => {
-    const segment = await honestSegment(scale(24, 50), 12)
-    const strangers = linesIn(await honestSegment(scale(24, 50), 13))
+    const segment = await honestSegment(scale(14, 50), 12)
+    const strangers = linesIn(await honestSegment(scale(14, 50), 13))
     expect(compare(movedLines(segment, strangers))).toBeGreaterThan(200)
   })
 
@@ -176,7 +179,7 @@ describe.skipIf(python.status !== 0)('docs/verify.py', () => {
     console.log(`seed ${seed}`)
     const honest = await honestSegment(30, seed)
     const random = seededRandom(seed)
-    const variants = Array.from({ length: scale(400, 10_000) }, () => fuzzedSegment(honest, random))
+    const variants = Array.from({ length: scale(150, 10_000) }, () => fuzzedSegment(honest, random))
     expect(compare(variants.map(({ name, bytes }, i) => ({ name: `${i}: ${name}`, bytes })))).toBeGreaterThan(variants.length / 2)
   })
 })

@@ -26,9 +26,13 @@ export interface Child {
 /** Runs `script` of test/helpers with one JSON argument. */
 export function startChild(script: string, argument: object): Child {
   const path = join(import.meta.dirname, script)
-  const child: ChildProcess = spawn(process.execPath, [...STRIPPING, '--disable-warning=ExperimentalWarning', path, JSON.stringify(argument)], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-  })
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [...STRIPPING, '--disable-warning=ExperimentalWarning', path, JSON.stringify(argument)],
+    {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    },
+  )
   const lines: string[] = []
   let stderr = ''
   let ended = false
@@ -74,7 +78,8 @@ export function startChild(script: string, argument: object): Child {
     async waitFor(pattern) {
       await until(() => lines.some((line) => pattern.test(line)))
       const line = lines.find((text) => pattern.test(text))
-      if (line === undefined) throw new Error(`the process ended without printing ${pattern}; it printed ${lines.length} lines, and to stderr: ${stderr}`)
+      if (line === undefined)
+        throw new Error(`the process ended without printing ${pattern}; it printed ${lines.length} lines, and to stderr: ${stderr}`)
       return line
     },
     waitForCount: (count) => until(() => lines.length >= count),

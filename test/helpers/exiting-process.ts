@@ -20,7 +20,11 @@ const calls: Promise<unknown>[] = []
 for (let i = 0; i < count; i++) {
   const names = { agent_name: 'a', method_name: 'm', run_id: `r${i}` }
   if (what === 'record') void ledger.record(names)
-  else if (what === 'append') void ledger.append('s', [{ type: 'StepTaken', data: {}, run_id: `r${i}` }, { type: 'StepTaken', data: {} }])
+  else if (what === 'append')
+    void ledger.append('s', [
+      { type: 'StepTaken', data: {}, run_id: `r${i}` },
+      { type: 'StepTaken', data: {} },
+    ])
   else calls.push(ledger.call(names, () => 'done'))
 }
 process.stdout.write('given\n')

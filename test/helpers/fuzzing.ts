@@ -31,7 +31,8 @@ const MUTATIONS: readonly ((bytes: Buffer, random: SeededRandom) => Buffer)[] = 
   },
   (bytes, random) => {
     const copy = Buffer.from(bytes)
-    for (let i = 1 + random.below(20); i > 0 && copy.length > 0; i--) copy[random.below(copy.length)] = random.pick([0x0a, 0x22, 0x7b, 0x7d, 0x5c, 0x2c, 0x00, 0xff])
+    for (let i = 1 + random.below(20); i > 0 && copy.length > 0; i--)
+      copy[random.below(copy.length)] = random.pick([0x0a, 0x22, 0x7b, 0x7d, 0x5c, 0x2c, 0x00, 0xff])
     return copy
   },
 ]

@@ -9,14 +9,16 @@ import type { SeededRandom } from '../../src/testing/seeded-random.ts'
 
 const SECTOR = 512
 
-type Change = { readonly kind: 'write'; readonly at: number; readonly bytes: Buffer } | { readonly kind: 'truncate'; readonly length: number }
+type Change =
+  | { readonly kind: 'write'; readonly at: number; readonly bytes: Buffer }
+  | { readonly kind: 'truncate'; readonly length: number }
 
 class DiskFile {
   readonly kind = 'file'
   /** As programs see it. */
-  cached = Buffer.alloc(0)
+  cached: Buffer = Buffer.alloc(0)
   /** As it is after a power loss that drops everything else. */
-  durable = Buffer.alloc(0)
+  durable: Buffer = Buffer.alloc(0)
   pending: Change[] = []
   mode = 0o644
   changed_ms = 0
@@ -62,7 +64,9 @@ function rename(names: Map<string, Node>, name: Name): void {
 /** Contents are never changed in place: durable and cached ones can be the same buffer. */
 function applied(content: Buffer, change: Change): Buffer {
   if (change.kind === 'truncate') {
-    return change.length <= content.length ? content.subarray(0, change.length) : Buffer.concat([content, Buffer.alloc(change.length - content.length)])
+    return change.length <= content.length
+      ? content.subarray(0, change.length)
+      : Buffer.concat([content, Buffer.alloc(change.length - content.length)])
   }
   const next = Buffer.alloc(Math.max(content.length, change.at + change.bytes.length))
   content.copy(next)
@@ -78,7 +82,7 @@ function torn(content: Buffer, { at, bytes }: Extract<Change, { kind: 'write' }>
   let reached = content.length
   const grown = Buffer.alloc(Math.max(content.length, end))
   content.copy(grown)
-  for (let from = at; from < end; ) {
+  for (let from = at; from < end;) {
     const to = Math.min(end, (Math.floor(from / SECTOR) + 1) * SECTOR)
     // Few, half or most of the sectors: with half alone a write of many sectors would never be nearly whole.
     if (random.chance([0.15, 0.5, 0.9][survives] as number)) {

@@ -82,8 +82,6 @@ export const WITHHELD = [7, 8, 20]
 /** First and last position of the append of several records. */
 export const GROUP = [12, 14] as const
 
-const SIGNATURE = `[{"key":"0a1b2c3d","alg":"ed25519","sig":"${Buffer.alloc(64, 7).toString('base64')}"}]`
-
 /** The clock is back by an hour from record 33 on. */
 function clockAt(seq: number): { recorded_at?: string } {
   return seq < 33 ? {} : { recorded_at: formatTime(START_US - 3_600_000_000 + seq * 1000) }
@@ -112,7 +110,6 @@ function inputAt(seq: number): RecordInput {
       ? { tags: ['a\ufffdb', 'tier:\ud83d\ude00', 'tier:\uffee'].sort(), causation_id: `run-${seq - 1}`, outcome: 'denied' as const }
       : {}),
     ...(seq >= GROUP[0] && seq <= GROUP[1] ? { append_last_seq: GROUP[1] } : {}),
-    ...(seq === 17 ? { signers: ['0a1b2c3d'], signatures_text: SIGNATURE } : {}),
     ...clockAt(seq),
     withheld: WITHHELD.includes(seq),
   }

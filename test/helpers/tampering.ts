@@ -16,7 +16,7 @@ const LF = 0x0a
 /** The segment's lines, each with its line feed. */
 export function linesIn(segment: Buffer): Buffer[] {
   const lines: Buffer[] = []
-  for (let start = 0; start < segment.length; ) {
+  for (let start = 0; start < segment.length;) {
     const end = segment.indexOf(LF, start)
     lines.push(segment.subarray(start, end + 1))
     start = end + 1
@@ -45,7 +45,8 @@ function joined(lines: readonly (Buffer | string)[]): Buffer {
 /** Lines removed, swapped, doubled, inserted, cut. `strangers` are lines of another ledger, in their own order. */
 export function* movedLines(segment: Buffer, strangers: readonly Buffer[] = []): Generator<Tampered> {
   const lines = linesIn(segment)
-  const with_ = (seq: number, count: number, ...instead: (Buffer | string)[]): Buffer => joined([...lines.slice(0, seq), ...instead, ...lines.slice(seq + count)])
+  const with_ = (seq: number, count: number, ...instead: (Buffer | string)[]): Buffer =>
+    joined([...lines.slice(0, seq), ...instead, ...lines.slice(seq + count)])
   for (const [seq, line] of lines.entries()) {
     const text = line.toString('utf8')
     const last = seq === lines.length - 1
@@ -64,14 +65,24 @@ export function* movedLines(segment: Buffer, strangers: readonly Buffer[] = []):
     yield { name: `record ${seq} emptied`, bytes: with_(seq, 1, `${text.slice(0, text.indexOf(',"salt":'))},"entry":null}\n`), seq }
     for (const [n, stranger] of strangers.slice(seq, seq + 2).entries()) {
       yield { name: `a record of another ledger (${seq + n}) before record ${seq}`, bytes: with_(seq, 0, stranger), seq }
-      yield { name: `a record of another ledger (${seq + n}) in place of record ${seq}`, bytes: with_(seq, 1, stranger), seq }
+      // Another ledger's record 0 is whole in itself: only the record behind it tells.
+      const whole = seq + n === 0
+      yield {
+        name: `a record of another ledger (${seq + n}) in place of record ${seq}`,
+        bytes: with_(seq, 1, stranger),
+        seq: whole ? 1 : seq,
+      }
     }
   }
   yield { name: 'a byte order mark at the beginning', bytes: joined(['\ufeff', segment]), seq: 0 }
   yield { name: 'an empty line at the end', bytes: joined([segment, '\n']), seq: lines.length }
   yield { name: 'half a record at the end', bytes: joined([segment, lines[0]!.subarray(0, 200)]), seq: lines.length }
   yield { name: 'the last line feed removed', bytes: segment.subarray(0, -1), seq: lines.length - 1 }
-  yield { name: 'half of the last record removed', bytes: segment.subarray(0, -Math.floor(lines.at(-1)!.length / 2)), seq: lines.length - 1 }
+  yield {
+    name: 'half of the last record removed',
+    bytes: segment.subarray(0, -Math.floor(lines.at(-1)!.length / 2)),
+    seq: lines.length - 1,
+  }
 }
 
 const BASE64URL = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
@@ -86,7 +97,7 @@ function spareBits(line: string): string[] {
 /** The line with another entry, and all hashes of this record made to fit: what a forger without the next record can do. */
 function resealed(line: string, change: (header: string, salted: string) => readonly [header: string, salted: string]): string {
   const headerEnd = line.indexOf('},"salt":') + 1
-  const [header, salted] = change(line.slice(83, headerEnd), line.slice(headerEnd + 1, -2))
+  const [header, salted] = change(line.slice(84, headerEnd), line.slice(headerEnd + 1, -2))
   const committed = header.replace(/"entry_hash":"[0-9a-f]{64}"/, `"entry_hash":"${hash('sha256', salted, 'hex')}"`)
   return `{"hash":"${hash('sha256', `\0${committed}`, 'hex')}","header":${committed},${salted}}\n`
 }
@@ -104,10 +115,13 @@ export function* spelledOtherwise(segment: Buffer): Generator<Tampered> {
       ['a header inside the entry slice', `${body.slice(0, -1)}},"header":{"outcome":"success"}}\n`],
       ['a second value behind the line', `${body}}{}\n`],
       ['a member before the hash', `{"note":"x",${line.slice(1)}`],
-      ['a member between hash and header', `${line.slice(0, 73)},"note":"x"${line.slice(73)}`],
+      ['a member between hash and header', `${line.slice(0, 74)},"note":"x"${line.slice(74)}`],
       ['a member between header and salt', `${line.slice(0, atSalt)},"note":"x"${line.slice(atSalt)}`],
       ['empty signatures', `${line.slice(0, atSalt)},"signatures":[]${line.slice(atSalt)}`],
-      ['signatures that no signer names', `${line.slice(0, atSalt)},"signatures":[{"key":"00000000","alg":"ed25519","sig":"${'A'.repeat(86)}=="}]${line.slice(atSalt)}`],
+      [
+        'signatures that no signer names',
+        `${line.slice(0, atSalt)},"signatures":[{"key":"00000000","alg":"ed25519","sig":"${'A'.repeat(86)}=="}]${line.slice(atSalt)}`,
+      ],
       ['a blank at the beginning', ` ${line}`],
       ['a blank at the end', `${line.slice(0, -1)} \n`],
       ['a blank before the entry', line.replace(',"entry":', ',"entry": ')],
@@ -127,8 +141,14 @@ export function* spelledOtherwise(segment: Buffer): Generator<Tampered> {
       ['an entry that is no value', `${line.slice(0, line.indexOf(',"entry":'))},"entry":{]}\n`],
       ...spareBits(line).map((text, i): [string, string] => [`spare bits of the salt (${i})`, text]),
       // Whole in itself: only the record behind it tells.
-      ['another entry, resealed', resealed(line, (header, salted) => [header, salted.replace(/"entry":\{.*\}$/s, '"entry":{"forged":true}')])],
-      ['another outcome, resealed', resealed(line, (header, salted) => [header.replace('"outcome":"success"', '"outcome":"failure"'), salted])],
+      [
+        'another entry, resealed',
+        resealed(line, (header, salted) => [header, salted.replace(/"entry":\{.*\}$/s, '"entry":{"forged":true}')]),
+      ],
+      [
+        'another outcome, resealed',
+        resealed(line, (header, salted) => [header.replace('"outcome":"success"', '"outcome":"failure"'), salted]),
+      ],
     ]
     for (const [name, text] of edits) {
       if (text === line) continue

@@ -41,12 +41,23 @@ async function caller(ledger: AuditLedger, number: number): Promise<void> {
     const append = `${plan.name}/${number}.${i}`
     const text = 'é'.repeat(random.below(random.chance(0.05) ? (plan.textMax ?? 100_000) : 400))
     if (random.chance(0.6)) {
-      const entry = { run_id: `${append}/0/1`, agent_name: `agent-${number}`, method_name: 'work', correlation_id: `task-${i % 10}`, raw_output: text }
+      const entry = {
+        run_id: `${append}/0/1`,
+        agent_name: `agent-${number}`,
+        method_name: 'work',
+        correlation_id: `task-${i % 10}`,
+        raw_output: text,
+      }
       acknowledge([await ledger.record(entry, { tags: [`t${i % 3}`] })])
       continue
     }
     const count = 2 + random.below(6)
-    const events = Array.from({ length: count }, (_, n) => ({ type: 'StepTaken', data: { text, n }, run_id: `${append}/${n}/${count}`, actor: `agent-${number}` }))
+    const events = Array.from({ length: count }, (_, n) => ({
+      type: 'StepTaken',
+      data: { text, n },
+      run_id: `${append}/${n}/${count}`,
+      actor: `agent-${number}`,
+    }))
     acknowledge(await ledger.append(`stream-${number}`, events))
   }
 }

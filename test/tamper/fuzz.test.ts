@@ -45,28 +45,32 @@ describe('JSONL', () => {
     return readFileSync(join(location, 'segments', FIRST))
   }
 
-  test(`${FILES} fuzzed segments (seed ${SEED})`, async () => {
-    const segment = await honest()
-    const lines = linesIn(segment)
-    const beginnings = new Set(['', ...lines.map((_, i) => Buffer.concat(lines.slice(0, i + 1)).toString('latin1'))])
-    const random = seededRandom(SEED)
-    const location = join(tempDir(), 'ledger')
-    mkdirSync(join(location, 'segments'), { recursive: true })
-    for (let i = 0; i < FILES; i++) {
-      const { name, bytes } = fuzzedSegment(segment, random)
-      const what = `file ${i}: ${name}`
-      writeFileSync(join(location, 'segments', FIRST), bytes)
-      const report = await verifyLedger(location, { canonicalEntries: i % 2 === 0 })
-      assertReport(report, what)
-      // Only an honest beginning passes: nothing that was drawn by chance has a hash that fits.
-      expect(report.ok, what).toBe(beginnings.has(bytes.toString('latin1')))
-      expect(readFileSync(join(location, 'segments', FIRST)).equals(bytes), `${what}: verification changes nothing`).toBe(true)
-      if (i % 10 > 0) continue
-      const copy = join(tempDir(), 'copy')
-      cpSync(location, copy, { recursive: true })
-      await assertOpensOrSaysWhy(copy, what)
-    }
-  }, scale(120_000, 3_600_000))
+  test(
+    `${FILES} fuzzed segments (seed ${SEED})`,
+    async () => {
+      const segment = await honest()
+      const lines = linesIn(segment)
+      const beginnings = new Set(['', ...lines.map((_, i) => Buffer.concat(lines.slice(0, i + 1)).toString('latin1'))])
+      const random = seededRandom(SEED)
+      const location = join(tempDir(), 'ledger')
+      mkdirSync(join(location, 'segments'), { recursive: true })
+      for (let i = 0; i < FILES; i++) {
+        const { name, bytes } = fuzzedSegment(segment, random)
+        const what = `file ${i}: ${name}`
+        writeFileSync(join(location, 'segments', FIRST), bytes)
+        const report = await verifyLedger(location, { canonicalEntries: i % 2 === 0 })
+        assertReport(report, what)
+        // Only an honest beginning passes: nothing that was drawn by chance has a hash that fits.
+        expect(report.ok, what).toBe(beginnings.has(bytes.toString('latin1')))
+        expect(readFileSync(join(location, 'segments', FIRST)).equals(bytes), `${what}: verification changes nothing`).toBe(true)
+        if (i % 10 > 0) continue
+        const copy = join(tempDir(), 'copy')
+        cpSync(location, copy, { recursive: true })
+        await assertOpensOrSaysWhy(copy, what)
+      }
+    },
+    scale(120_000, 3_600_000),
+  )
 
   test('an exported file of its own verifies the same way', async () => {
     const segment = await honest()
@@ -86,9 +90,19 @@ describe('JSONL', () => {
       ['an empty folder', (location) => mkdirSync(location)],
       ['an empty segments folder', (location) => mkdirSync(join(location, 'segments'), { recursive: true })],
       ['a folder named as a segment', (location) => mkdirSync(join(location, 'segments', FIRST), { recursive: true })],
-      ['foreign names', (location) => ['x.jsonl', '1.jsonl', '.hidden', `${FIRST}.bak`, '99999999999999999999.jsonl'].forEach((name) => put(location, name, segment))],
-      ['a symbolic link that leads to itself', (location) => (put(location, 'x', segment), symlinkSync(FIRST, join(location, 'segments', FIRST)))],
-      ['a symbolic link that leads nowhere', (location) => (put(location, 'x', segment), symlinkSync('nowhere', join(location, 'segments', FIRST)))],
+      [
+        'foreign names',
+        (location) =>
+          ['x.jsonl', '1.jsonl', '.hidden', `${FIRST}.bak`, '99999999999999999999.jsonl'].forEach((name) => put(location, name, segment)),
+      ],
+      [
+        'a symbolic link that leads to itself',
+        (location) => (put(location, 'x', segment), symlinkSync(FIRST, join(location, 'segments', FIRST))),
+      ],
+      [
+        'a symbolic link that leads nowhere',
+        (location) => (put(location, 'x', segment), symlinkSync('nowhere', join(location, 'segments', FIRST))),
+      ],
       ['a file where the folder should be', (location) => (mkdirSync(location), writeFileSync(join(location, 'segments'), 'x'))],
     ]
     const put = (location: string, name: string, bytes: Buffer): void => {
@@ -159,24 +173,28 @@ describe('SQLite', () => {
     }
   }
 
-  test(`${FILES} fuzzed databases (seed ${SEED})`, async () => {
-    const { bytes: whole, lines } = await honest()
-    const random = seededRandom(SEED)
-    const folder = tempDir()
-    for (let i = 0; i < FILES; i++) {
-      const location = join(folder, `${i}.db`)
-      const bytes = random.chance(0.9) ? mutated(whole, random) : Buffer.from(random.bytes(random.below(20_000)))
-      writeFileSync(location, bytes)
-      if (random.chance(0.1)) writeFileSync(`${location}-wal`, random.bytes(random.below(10_000)))
-      const what = `file ${i}`
-      const report = await verifyLedger(location)
-      assertReport(report, what)
-      // What passes is the honest beginning, whatever else the file holds.
-      if (report.ok && report.size > 0) expect(await linesOf(location), what).toEqual(lines.slice(0, report.size))
-      if (i % 10 === 0) await assertOpensOrSaysWhy(location, what)
-      for (const end of ['', '-wal', '-shm', '-journal']) rmSync(location + end, { force: true })
-    }
-  }, scale(120_000, 3_600_000))
+  test(
+    `${FILES} fuzzed databases (seed ${SEED})`,
+    async () => {
+      const { bytes: whole, lines } = await honest()
+      const random = seededRandom(SEED)
+      const folder = tempDir()
+      for (let i = 0; i < FILES; i++) {
+        const location = join(folder, `${i}.db`)
+        const bytes = random.chance(0.9) ? mutated(whole, random) : Buffer.from(random.bytes(random.below(20_000)))
+        writeFileSync(location, bytes)
+        if (random.chance(0.1)) writeFileSync(`${location}-wal`, random.bytes(random.below(10_000)))
+        const what = `file ${i}`
+        const report = await verifyLedger(location)
+        assertReport(report, what)
+        // What passes is the honest beginning, whatever else the file holds.
+        if (report.ok && report.size > 0) expect(await linesOf(location), what).toEqual(lines.slice(0, report.size))
+        if (i % 10 === 0) await assertOpensOrSaysWhy(location, what)
+        for (const end of ['', '-wal', '-shm', '-journal']) rmSync(location + end, { force: true })
+      }
+    },
+    scale(120_000, 3_600_000),
+  )
 
   test('databases of others', async () => {
     const schemas = [

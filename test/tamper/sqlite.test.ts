@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { AuditLedger, verifyLedger, type VerificationReport } from '../../src/index.ts'
 import { HONEST_ORIGIN, makeHonestLedger } from '../helpers/honest-ledger.ts'
-import { scale } from '../helpers/scale.ts'
+import { scale, soaking } from '../helpers/scale.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const RECORDS = 50
@@ -34,20 +34,23 @@ async function afterSql(honest: string, change: string | ((db: DatabaseSync) => 
 }
 
 /** What is wrong with the report, or null. */
-function whyNotFound(what: string, seq: number, report: VerificationReport): string | null {
+function whyNotFound(what: string, seq: number, report: VerificationReport, changed = 1): string | null {
   const told = report.problems.map((problem) => `${problem.code} at ${problem.seq}`).join(', ')
   if (report.ok || report.problems.length === 0) return `${what}: not found`
   if (report.problems[0]?.seq !== seq) return `${what}: reported at another record than ${seq}: ${told}`
-  if (report.problems_total > 3) return `${what}: ${report.problems_total} problems: ${told}`
-  if (report.problems.some((problem) => problem.where === null || !('row' in problem.where))) return `${what}: a problem without its row: ${told}`
+  if (report.problems_total > 3 * changed) return `${what}: ${report.problems_total} problems: ${told}`
+  // What is named nowhere is looked for in the whole ledger: its row is not kept.
+  if (report.problems.some(({ code, where }) => code !== 'withheld_unnamed' && (where === null || !('row' in where))))
+    return `${what}: a problem without its row: ${told}`
   return null
 }
 
-async function assertAllFound(honest: string, changes: Iterable<readonly [sql: string, seq: number]>): Promise<void> {
+/** @param changes what is done, where it must be reported, and how many records it changes (1 if absent) */
+async function assertAllFound(honest: string, changes: Iterable<readonly [sql: string, seq: number, changed?: number]>): Promise<void> {
   const missed: string[] = []
   let count = 0
-  for (const [sql, seq] of changes) {
-    const why = whyNotFound(sql, seq, await afterSql(honest, sql))
+  for (const [sql, seq, changed] of changes) {
+    const why = whyNotFound(sql, seq, await afterSql(honest, sql), changed)
     if (why !== null) missed.push(why)
     count++
   }
@@ -105,27 +108,26 @@ describe('an SQLite ledger of 50 records', () => {
       'INSERT OR REPLACE INTO records SELECT * FROM records WHERE seq = 3',
       'REPLACE INTO records SELECT * FROM records WHERE seq = 49',
     ]) {
-      expect(() => db.exec(sql), sql).toThrow()
+      expect(() => db.exec(sql), sql).toThrow(/append-only|only grows/)
     }
     db.close()
     expect(await verifyLedger(honest)).toMatchObject({ ok: true, size: RECORDS })
   })
 
-  test('each column of a record changed by SQL is found', async () => {
-    const honest = await honestDatabase()
-    const columns = columnsOf(honest).filter(({ name }) => name !== 'seq')
-    expect(columns.length).toBeGreaterThan(15)
-    const rows = scale(4, RECORDS)
-    const changes = columns.flatMap((column) =>
-      changesOf(column).flatMap((assignment) =>
-        Array.from({ length: rows }, (_, i) => {
-          const seq = Math.floor((i * (RECORDS - 1)) / (rows - 1))
-          return [`UPDATE records SET ${assignment} WHERE seq = ${seq}`, seq] as const
-        }),
-      ),
-    )
-    await assertAllFound(honest, changes)
-  }, scale(120_000, 1_800_000))
+  test(
+    'each column of a record changed by SQL is found',
+    async () => {
+      const honest = await honestDatabase()
+      const columns = columnsOf(honest).filter(({ name }) => name !== 'seq')
+      expect(columns.length).toBeGreaterThan(15)
+      const rows = soaking ? Array.from({ length: RECORDS }, (_, seq) => seq) : [0, 31]
+      const changes = columns.flatMap((column) =>
+        changesOf(column).flatMap((assignment) => rows.map((seq) => [`UPDATE records SET ${assignment} WHERE seq = ${seq}`, seq] as const)),
+      )
+      await assertAllFound(honest, changes)
+    },
+    scale(120_000, 1_800_000),
+  )
 
   test('every salt and entry withheld, swapped or emptied is found', async () => {
     const honest = await honestDatabase()
@@ -170,16 +172,37 @@ describe('an SQLite ledger of 50 records', () => {
   test('rows deleted, moved and swapped are found', async () => {
     const honest = await honestDatabase()
     const swap = (a: number, b: number): string =>
-      [`seq = -1 WHERE seq = ${a}`, `seq = ${a} WHERE seq = ${b}`, `seq = ${b} WHERE seq = -1`].map((set) => `UPDATE records SET ${set}`).join(';') +
+      [`seq = -1 WHERE seq = ${a}`, `seq = ${a} WHERE seq = ${b}`, `seq = ${b} WHERE seq = -1`]
+        .map((set) => `UPDATE records SET ${set}`)
+        .join(';') +
       `; UPDATE tags SET seq = -1 WHERE seq = ${a}; UPDATE tags SET seq = ${a} WHERE seq = ${b}; UPDATE tags SET seq = ${b} WHERE seq = -1`
     const gone = (seq: number): string => `DELETE FROM records WHERE seq = ${seq}; DELETE FROM tags WHERE seq = ${seq}`
     await assertAllFound(honest, [
       ...[0, 1, 25, 48].map((seq) => [gone(seq), seq] as const),
-      ...[0, 1, 25, 48].map((seq) => [swap(seq, seq + 1), seq] as const),
+      ...[0, 1, 25, 48].map((seq) => [swap(seq, seq + 1), seq, 2] as const),
       [`DELETE FROM records WHERE seq BETWEEN 10 AND 20; DELETE FROM tags WHERE seq BETWEEN 10 AND 20`, 10],
       // The rows behind a hole moved up, so that no row is missing.
-      ...[0, 1, 25, 47].map((seq) => [`${gone(seq)}; UPDATE records SET seq = seq - 1 WHERE seq > ${seq}; UPDATE tags SET seq = seq - 1 WHERE seq > ${seq}`, seq] as const),
+      ...[0, 1, 25, 47].map(
+        (seq) =>
+          [
+            `${gone(seq)}; UPDATE records SET seq = seq - 1 WHERE seq > ${seq}; UPDATE tags SET seq = seq - 1 WHERE seq > ${seq}`,
+            seq,
+            50 - seq,
+          ] as const,
+      ),
+      ...[0, 25, 48].map(
+        (seq) => [`UPDATE records SET seq = 1000 WHERE seq = ${seq}; UPDATE tags SET seq = 1000 WHERE seq = ${seq}`, seq] as const,
+      ),
     ])
+  })
+
+  test('a row before the beginning is found', async () => {
+    const honest = await honestDatabase()
+    for (const seq of [0, 25, 49]) {
+      const report = await afterSql(honest, `UPDATE records SET seq = -7 WHERE seq = ${seq}; UPDATE tags SET seq = -7 WHERE seq = ${seq}`)
+      expect(report.ok).toBe(false)
+      expect(report.problems_total).toBeLessThanOrEqual(3)
+    }
   })
 
   test('rows doubled and inserted are found', async () => {
@@ -188,7 +211,8 @@ describe('an SQLite ledger of 50 records', () => {
     const columns = columnsOf(honest)
       .map(({ name }) => name)
       .filter((name) => name !== 'seq')
-    const copied = (from: string, seq: number, as: number): string => `INSERT INTO records (seq, ${columns.join()}) SELECT ${as}, ${columns.join()} FROM ${from} WHERE seq = ${seq}`
+    const copied = (from: string, seq: number, as: number): string =>
+      `INSERT INTO records (seq, ${columns.join()}) SELECT ${as}, ${columns.join()} FROM ${from} WHERE seq = ${seq}`
     const found = async (sql: string, seq: number): Promise<void> => {
       const report = await afterSql(honest, (db) => {
         db.exec(`ATTACH '${stranger}' AS other`)

@@ -55,9 +55,16 @@ describe('faultyStore', () => {
     const store = faultyStore(inner)
     const chain = new SampleChain()
     const size = async (): Promise<number> => (await inner.state({ streams: [], run_ids: [] })).head.size
-    store.plan('append', { kind: 'refuse', code: 'disk_full' }, { kind: 'lose' }, { kind: 'persist', code: 'io_error' }, { kind: 'delay', ms: 1 })
+    store.plan(
+      'append',
+      { kind: 'refuse', code: 'disk_full' },
+      { kind: 'lose' },
+      { kind: 'persist', code: 'io_error' },
+      { kind: 'delay', ms: 1 },
+    )
     const records = chain.seal([LEDGER_CREATED])
-    const failure = async (): Promise<LedgerError> => store.append(records, chain.head).catch((error: unknown) => error) as Promise<LedgerError>
+    const failure = async (): Promise<LedgerError> =>
+      store.append(records, chain.head).catch((error: unknown) => error) as Promise<LedgerError>
     expect(await failure()).toMatchObject({ code: 'disk_full', details: {} })
     expect(await failure()).toMatchObject({ code: 'io_error', details: { outcome_unknown: true } })
     expect(await size()).toBe(0)
@@ -100,7 +107,11 @@ describe('storeContract', () => {
   test('its cases have names of their own, and depend on what a store can', () => {
     const names = storeContract({ open, capabilities }).map(({ name }) => name)
     expect(new Set(names).size).toBe(names.length)
-    const more = storeContract({ open, reopen: open, capabilities: { persistent: true, secondWriter: 'refused', readersBesideWriter: true, segments: true } })
+    const more = storeContract({
+      open,
+      reopen: open,
+      capabilities: { persistent: true, secondWriter: 'refused', readersBesideWriter: true, segments: true },
+    })
     expect(more.length).toBeGreaterThan(names.length + 10)
     expect(() => storeContract({ open, capabilities: { ...capabilities, persistent: true } })).toThrow(TypeError)
   })

@@ -19,7 +19,7 @@ function pause(ms: number): void {
 }
 
 function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done)
+  for (let done = 0; done < bytes.length;) done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done)
 }
 
 function syncFolder(path: string): void {
@@ -33,7 +33,8 @@ function syncFolder(path: string): void {
 }
 
 function descriptor(file: OpenFile | null): number {
-  if (file === null || file.fd === null) throw new LedgerError('closed', 'the live segment is not open any more: nothing more can be recorded')
+  if (file === null || file.fd === null)
+    throw new LedgerError('closed', 'the live segment is not open any more: nothing more can be recorded')
   return file.fd
 }
 
@@ -47,36 +48,51 @@ export function settleNow(writer: SegmentWriter, dir: string): boolean {
   if (writer.isUnsettled || underway?.rollingBack === true) {
     const fd = descriptor(writer.file)
     // The cut may still be waiting for its thread, and would take with it what is written now.
-    for (const until = Date.now() + ROLL_BACK_MS; fs.fstatSync(fd).size > length && Date.now() < until; ) pause(1)
+    for (const until = Date.now() + ROLL_BACK_MS; fs.fstatSync(fd).size > length && Date.now() < until;) pause(1)
     fs.ftruncateSync(fd, length)
     fs.fsyncSync(fd)
-    writer.advance(writer.segment as Segment, length, writer.file as OpenFile)
+    writer.advance(length)
     return false
   }
   if (underway === null) return false
-  const { bytes, segment, position, isNewFile } = underway
+  const { bytes, preparing } = underway
+  if (preparing !== null) begin(writer, preparing)
   const fd = descriptor(writer.file)
-  writeAll(fd, bytes, position)
+  writeAll(fd, bytes, writer.length)
   fs.fdatasyncSync(fd)
-  if (isNewFile) syncFolder(join(dir, SEGMENTS))
-  writer.advance(segment, position + bytes.length, writer.file as OpenFile)
+  if (!writer.isNamed) syncFolder(join(dir, SEGMENTS))
+  writer.advance(writer.length + bytes.length)
   return true
 }
 
+/** The file of a segment that is just being made, or renamed, by another thread: whoever comes first makes it. */
+function begin(writer: SegmentWriter, segment: Segment): void {
+  if (writer.length === 0 && writer.segment !== null) {
+    try {
+      fs.renameSync(writer.segment.path, segment.path)
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'ENOENT') throw error
+    }
+  }
+  const fd = fs.openSync(segment.path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o666)
+  if (fs.fstatSync(fd).size > 0)
+    throw new LedgerError('damaged', `${segment.path} is there already and holds something: run verify to see what it is`)
+  writer.adopt(segment, fileOf(fd))
+}
+
 /** Writes one batch behind the last one. @throws LedgerError; then it was taken back */
-export function writeNow(writer: SegmentWriter, dir: string, bytes: Uint8Array, first_seq: number): { segment: Segment; position: number } {
-  const { segment: live, length: position } = writer
-  const segment = live ?? segmentAt(dir, first_seq)
-  const file = live === null ? fileOf(fs.openSync(segment.path, 'wx+')) : writer.file
-  const fd = descriptor(file)
+export function writeNow(writer: SegmentWriter, dir: string, bytes: Uint8Array, first_seq: number): void {
+  const wanted = segmentAt(dir, first_seq)
+  if (writer.segment === null || (writer.length === 0 && writer.segment.first_seq !== first_seq)) begin(writer, wanted)
+  const fd = descriptor(writer.file)
+  const position = writer.length
   try {
     writeAll(fd, bytes, position)
     fs.fdatasyncSync(fd)
-    if (position === 0) syncFolder(join(dir, SEGMENTS))
+    if (!writer.isNamed) syncFolder(join(dir, SEGMENTS))
   } catch (error) {
     fs.ftruncateSync(fd, position)
-    throw asStorageError(error, `appending to ${segment.name} while the process exits`)
+    throw asStorageError(error, `appending to ${writer.segment?.name} while the process exits`)
   }
-  writer.advance(segment, position + bytes.length, file as OpenFile)
-  return { segment, position }
+  writer.advance(position + bytes.length)
 }

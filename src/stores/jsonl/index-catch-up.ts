@@ -162,7 +162,7 @@ class Step {
     const fd = fs.openSync(segmentAt(dir, segment).path, 'r')
     try {
       const cutter = new LineCutter(from)
-      for (let at = from; at < to; ) {
+      for (let at = from; at < to;) {
         const block = Buffer.allocUnsafeSlow(Math.min(this.#size.blockBytes, to - at))
         const read = fs.readSync(fd, block, 0, block.length, at)
         if (read === 0) break

@@ -43,11 +43,17 @@ export function isBrokenIndex(error: unknown): boolean {
   return typeof errcode === 'number' && (BROKEN_RESULTS.includes(errcode & 0xff) || errcode === SQLITE_IOERR_SHORT_READ)
 }
 
+/** How a connection waits and how much it keeps in memory. */
+export interface IndexTuning {
+  readonly busyTimeoutMs: number
+  readonly cacheKib: number
+}
+
 /** Opens the index for writing, and makes it where it is not there. A broken one is removed and made anew. */
-export async function openIndex(path: string): Promise<Database> {
+export async function openIndex(path: string, tuning: IndexTuning): Promise<Database> {
   for (let attempt = 0; ; attempt++) {
     try {
-      return await openWhole(path)
+      return await openWhole(path, tuning)
     } catch (error) {
       if (attempt > 0 || !isBrokenIndex(error)) throw error
       removeIndex(path)
@@ -55,12 +61,14 @@ export async function openIndex(path: string): Promise<Database> {
   }
 }
 
-async function openWhole(path: string): Promise<Database> {
-  const database = await openDatabase(path, { busyTimeoutMs: 10_000 })
+async function openWhole(path: string, { busyTimeoutMs, cacheKib }: IndexTuning): Promise<Database> {
+  const database = await openDatabase(path, { busyTimeoutMs })
   try {
     // In WAL a reader never waits for the writer, which is on another thread. NORMAL: no sync per transaction, but the
     // file is whole after a power loss.
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -32000')
+    database.exec(
+      `PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -${cacheKib}`,
+    )
     if (readSchema(database) !== SCHEMA_VERSION) createSchema(database)
     return database
   } catch (error) {
@@ -179,7 +187,10 @@ export function findRuns(database: Database, run_ids: readonly string[]): Map<st
 }
 
 /** Places of the last records of these streams. */
-export function findStreams(database: Database, streams: readonly string[]): Map<string, IndexedPlace & { readonly stream_version: number }> {
+export function findStreams(
+  database: Database,
+  streams: readonly string[],
+): Map<string, IndexedPlace & { readonly stream_version: number }> {
   const rows = database
     .cached(
       `SELECT stream, stream_version, records.seq AS seq, ${PLACE_COLUMNS} FROM json_each(?) AS wanted

@@ -13,15 +13,22 @@ interface Waiting {
 /** How long closing waits for the thread before it is stopped in its transaction, which SQLite takes back. */
 const CLOSE_MS = 2000
 
+/** Not built yet: run from its source, as the tests do. */
+const IS_SOURCE = import.meta.url.endsWith('.ts')
+const WORKER_FILE = new URL(IS_SOURCE ? './index-worker.ts' : './index-worker.js', import.meta.url)
+
 export class IndexThread {
   readonly #dir: string
+  readonly #file: URL
   #worker: Worker | null = null
   #waiting: Waiting[] = []
   #closed: (() => void) | null = null
   #isBroken = false
 
-  constructor(dir: string) {
+  /** @param file the thread's program */
+  constructor(dir: string, file: URL = WORKER_FILE) {
     this.#dir = dir
+    this.#file = file
   }
 
   /** The thread can't be started here, or died: for instance where a bundler left its file behind. */
@@ -55,11 +62,9 @@ export class IndexThread {
 
   #start(): Worker {
     if (this.#worker !== null) return this.#worker
-    const isSource = import.meta.url.endsWith('.ts')
-    const file = new URL(isSource ? './index-worker.ts' : './index-worker.js', import.meta.url)
     // The caller's own flags (an inspector, a test runner's loader, a heap limit) are not meant for this thread.
-    const execArgv = isSource && process.features.typescript !== 'strip' ? ['--experimental-strip-types'] : []
-    const worker = new Worker(file, { workerData: { dir: this.#dir }, execArgv, name: 'cortex-ledger index' })
+    const execArgv = IS_SOURCE && process.features.typescript !== 'strip' ? ['--experimental-strip-types'] : []
+    const worker = new Worker(this.#file, { workerData: { dir: this.#dir }, execArgv, name: 'cortex-ledger index' })
     worker.unref()
     worker.on('message', (reply: WorkerReply) => this.#hear(reply))
     worker.on('error', (error) => this.#end(error))

@@ -34,12 +34,12 @@ function letGo(): void {
 }
 
 async function catchUp(end: CatchUpEnd): Promise<void> {
-  for (let rebuilt = false; ; ) {
+  for (let rebuilt = false; ;) {
     try {
       // Removed by somebody who found it broken: what is written into the removed file is lost.
       if (database !== null && identity !== identityOf(indexPath(dir))) letGo()
       if (database === null) {
-        database = await openIndex(indexPath(dir))
+        database = await openIndex(indexPath(dir), { busyTimeoutMs: 10_000, cacheKib: 65_536 })
         identity = identityOf(indexPath(dir))
       }
       const { position, done } = catchUpStep(database, dir, end, LARGE_STEP)

@@ -64,7 +64,9 @@ export async function listSegments(files: FilePort, dir: string): Promise<Segmen
 }
 
 const isOwnName = (name: string): boolean =>
-  [SEGMENTS, TORN, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) || name.startsWith(`${INDEX_FILE}`) || name === `${LOCK_FILE}-journal`
+  [SEGMENTS, TORN, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) ||
+  name.startsWith(`${INDEX_FILE}`) ||
+  name === `${LOCK_FILE}-journal`
 
 /**
  * What is at `dir`. `empty`: an empty folder, or one in which creating a ledger was cut short. Nothing is written here.
@@ -73,25 +75,34 @@ const isOwnName = (name: string): boolean =>
 export async function inspectFolder(files: FilePort, dir: string): Promise<'absent' | 'empty' | 'ledger'> {
   const facts = await files.facts(dir)
   if (facts === null) return 'absent'
-  if (facts.kind !== 'folder') throw new LedgerError('not_a_ledger', `${dir} is not a folder: give the path of a ledger's folder`, { location: dir })
+  if (facts.kind !== 'folder')
+    throw new LedgerError('not_a_ledger', `${dir} is not a folder: give the path of a ledger's folder`, { location: dir })
   // A file system's own folder at the root of a volume says nothing about the rest.
   const names = (await files.list(dir)).filter((name) => name !== 'lost+found')
   const format = names.includes(MARKER_FILE) ? await readFormat(files, join(dir, MARKER_FILE)) : null
   if (format === FORMAT) return 'ledger'
   if (format !== null && format.startsWith('cortex-ledger/')) {
-    throw new LedgerError('newer_format', `${dir} is a ledger of format ${format}, this version knows ${FORMAT}: use a newer cortex-ledger`, {
-      location: dir,
-      format,
-    })
+    throw new LedgerError(
+      'newer_format',
+      `${dir} is a ledger of format ${format}, this version knows ${FORMAT}: use a newer cortex-ledger`,
+      {
+        location: dir,
+        format,
+      },
+    )
   }
   // The segments alone suffice: a marker that was lost, or torn when its power failed, hides no record.
   if (names.includes(SEGMENTS) && (await listSegments(files, dir)).length > 0) return 'ledger'
   const foreign = names.filter((name) => !isOwnName(name))
   if (foreign.length > 0 || (names.includes(SEGMENTS) && (await files.list(join(dir, SEGMENTS))).length > 0)) {
-    throw new LedgerError('not_a_ledger', `${dir} holds other files and no ledger: give the path of a ledger, or of an empty or new folder`, {
-      location: dir,
-      found: foreign.slice(0, 5),
-    })
+    throw new LedgerError(
+      'not_a_ledger',
+      `${dir} holds other files and no ledger: give the path of a ledger, or of an empty or new folder`,
+      {
+        location: dir,
+        found: foreign.slice(0, 5),
+      },
+    )
   }
   return 'empty'
 }

@@ -2,13 +2,24 @@
  * The index as a store uses it: brought up in the background, asked from the caller's thread, made anew where it is
  * broken. Whatever happens to it, nothing is lost but time: every answer can be had from the segments as well.
  */
-import type { RecordFilter, TallyColumn } from '../../ledger/store.ts'
-import type { Selection } from '../../ledger/store.ts'
+import { LedgerError } from '../../ledger/errors.ts'
+import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
 import type { Database } from '../sql/driver.ts'
 import { countRecords, SelectedRows, tallyRecords } from '../sql/select.ts'
 import { catchUpStep, indexPath, isOfLedger, isStillThere, LARGE_STEP, SMALL_STEP } from './index-catch-up.ts'
 import type { CatchUpEnd } from './index-catch-up.ts'
-import { findRuns, findStreams, identityOf, isBrokenIndex, openIndex, openIndexToRead, PLACE_COLUMNS, placeOf, readPosition, removeIndex } from './index-db.ts'
+import {
+  findRuns,
+  findStreams,
+  identityOf,
+  isBrokenIndex,
+  openIndex,
+  openIndexToRead,
+  PLACE_COLUMNS,
+  placeOf,
+  readPosition,
+  removeIndex,
+} from './index-db.ts'
 import type { IndexedPlace, IndexPosition } from './index-db.ts'
 import { IndexThread } from './index-thread.ts'
 
@@ -17,8 +28,13 @@ const INLINE_RECORDS = 64
 /** So many wait before the thread is told; fewer wait for the timer. */
 const FEED_RECORDS = 500
 const FEED_DELAY_MS = 250
+/** After a failure, a full disk perhaps, it is tried again so much later. */
+const RETRY_DELAY_MS = 5000
 /** So many are indexed at closing even where the thread was never started. */
 const CLOSING_RECORDS = 1000
+
+/** The caller's thread must not stand still for long because another process is adding to the index. */
+const TUNING = { busyTimeoutMs: 250, cacheKib: 4096 }
 
 export interface FeedPlace extends CatchUpEnd {
   /** Position behind its last record. */
@@ -37,16 +53,16 @@ export class LedgerIndex {
   #isFailing = false
   #isClosed = false
 
-  private constructor(dir: string, canWrite: boolean) {
+  private constructor(dir: string, canWrite: boolean, thread: IndexThread) {
     this.#dir = dir
     this.#path = indexPath(dir)
     this.#canWrite = canWrite
-    this.#thread = new IndexThread(dir)
+    this.#thread = thread
   }
 
   /** Never fails: an index that can't be opened is one that has nothing. */
-  static async open(dir: string, canWrite: boolean): Promise<LedgerIndex> {
-    const index = new LedgerIndex(dir, canWrite)
+  static async open(dir: string, canWrite: boolean, thread: IndexThread = new IndexThread(dir)): Promise<LedgerIndex> {
+    const index = new LedgerIndex(dir, canWrite, thread)
     await index.#reopen()
     return index
   }
@@ -54,7 +70,7 @@ export class LedgerIndex {
   async #reopen(): Promise<void> {
     this.#letGo()
     let database: Database | null = null
-    if (this.#canWrite) database = await openIndex(this.#path).catch(() => null)
+    if (this.#canWrite) database = await openIndex(this.#path, TUNING).catch(() => null)
     database ??= await openIndexToRead(this.#path).catch(() => null)
     this.#database = database
     this.#identity = database === null ? null : identityOf(this.#path)
@@ -128,9 +144,7 @@ export class LedgerIndex {
     const lag = end.size - (position === null ? 0 : position.seq + 1)
     if (lag <= 0) return position
     try {
-      if (lag <= INLINE_RECORDS && !this.#thread.isBusy) await this.#catchUpHere(end)
-      else if (this.#thread.isBroken) await this.#catchUpHere(end)
-      else await this.#thread.catchUp(end, true).catch(() => (this.#thread.isBroken ? this.#catchUpHere(end) : undefined))
+      if (lag > INLINE_RECORDS || this.#thread.isBusy || !(await this.#triedHere(end))) await this.#catchUpThere(end)
       this.#isFailing = false
     } catch {
       this.#isFailing = true
@@ -138,8 +152,29 @@ export class LedgerIndex {
     return this.position()
   }
 
+  /** False where another process is adding to it just now: then it takes the thread to wait for that. */
+  async #triedHere(end: CatchUpEnd): Promise<boolean> {
+    try {
+      await this.#catchUpHere(end)
+      return true
+    } catch (error) {
+      if (error instanceof LedgerError && error.code === 'locked') return false
+      throw error
+    }
+  }
+
+  async #catchUpThere(end: CatchUpEnd): Promise<void> {
+    if (this.#thread.isBroken) return this.#catchUpHere(end)
+    try {
+      await this.#thread.catchUp(end, true)
+    } catch (error) {
+      if (!this.#thread.isBroken) throw error
+      await this.#catchUpHere(end)
+    }
+  }
+
   async #catchUpHere(end: CatchUpEnd): Promise<void> {
-    for (let rebuilt = false; ; ) {
+    for (let rebuilt = false; ;) {
       const database = await this.#fresh()
       if (database === null) return
       try {
@@ -165,10 +200,13 @@ export class LedgerIndex {
 
   #wait(): void {
     if (this.#timer !== null) return
-    this.#timer = setTimeout(() => {
-      this.#timer = null
-      this.#start()
-    }, FEED_DELAY_MS)
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null
+        this.#start()
+      },
+      this.#isFailing ? RETRY_DELAY_MS : FEED_DELAY_MS,
+    )
     this.#timer.unref()
   }
 
@@ -187,7 +225,6 @@ export class LedgerIndex {
         else this.#wait()
       },
       () => {
-        // A full disk, perhaps: the timer tries again when more is fed.
         this.#isFailing = true
         if (this.#fed === null) this.#fed = end
       },

@@ -105,7 +105,7 @@ export class LineCutter {
 /** The lines that end in `[from, to)` of a file, in order. `from` is where a line begins. */
 export async function* forwardLines(file: OpenFile, from: number, to: number): AsyncGenerator<Lines, LineCutter, undefined> {
   const cutter = new LineCutter(from)
-  for (let at = from; at < to; ) {
+  for (let at = from; at < to;) {
     // Fresh memory for each block, since lines are handed out as views of it.
     const block = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, to - at))
     const read = await readFully(file, block, at)
@@ -121,11 +121,16 @@ export async function* forwardLines(file: OpenFile, from: number, to: number): A
  * What no line feed ends is left out. It ends before the beginning, and returns false, at a line that is too long to be
  * a record, or where the file became shorter.
  */
-export async function* backwardLines(file: OpenFile, from: number, to: number, blockBytes = BLOCK_BYTES): AsyncGenerator<Lines, boolean, undefined> {
+export async function* backwardLines(
+  file: OpenFile,
+  from: number,
+  to: number,
+  blockBytes = BLOCK_BYTES,
+): AsyncGenerator<Lines, boolean, undefined> {
   // The end of a line whose beginning is still to come, its line feed included.
   let tail: Buffer = Buffer.alloc(0)
   let ended = false
-  for (let end = to; end > from; ) {
+  for (let end = to; end > from;) {
     const start = Math.max(from, end - blockBytes)
     const block = Buffer.allocUnsafeSlow(end - start)
     if ((await readFully(file, block, start)) < block.length) return false

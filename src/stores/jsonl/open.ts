@@ -10,6 +10,7 @@ import { LedgerIndex } from './ledger-index.ts'
 import { acquireLock } from './lock.ts'
 import type { WriterLock } from './lock.ts'
 import { loadOverlay } from './lookups.ts'
+import { LASTING_GENERATION } from './overlay.ts'
 import { folderOf, ReadingStore } from './reading-store.ts'
 import { recover } from './recovery.ts'
 import { sealFinished } from './segment-writer.ts'
@@ -44,6 +45,8 @@ export async function openJsonlStore(path: string, options: JsonlOptions = {}): 
   try {
     return options.readOnly === true ? await openToRead(location, options) : await openToWrite(location, segmentBytes, options)
   } catch (error) {
+    // A mistake of the caller, or one of ours, is no trouble of the disk.
+    if (error instanceof TypeError || error instanceof RangeError) throw error
     throw asStorageError(error, `opening ${location}`)
   }
 }
@@ -104,8 +107,12 @@ async function openLocked(dir: string, segmentBytes: number, files: FilePort, lo
     if (recovery.head.size === 0) await syncFolders(files, dir)
     await sealFinished(files, recovery.segments)
     const end = { segments: recovery.segments, byte: recovery.live?.length ?? 0, head: recovery.head, damage: null }
-    const overlay = index === null ? await loadOverlay(files, end, 0) : null
-    return new WritingStore({ files, dir, lock, recovery, segmentBytes, index, overlay, canBlock: files === nodeFiles })
+    const overlay = index === null ? await loadOverlay(files, end, 0, LASTING_GENERATION) : null
+    const position = (await index?.position()) ?? null
+    // It goes further than what was whole: some reader's work, of lines that are gone now.
+    if (position !== null && position.seq >= recovery.head.size) index?.discard()
+    const indexed = position === null || position.seq >= recovery.head.size ? 0 : position.seq + 1
+    return new WritingStore({ files, dir, lock, recovery, segmentBytes, index, indexed, overlay, canBlock: files === nodeFiles })
   } catch (error) {
     await recovery.live?.file.close()
     throw error

@@ -13,6 +13,11 @@ export interface Run {
   readonly end: number
 }
 
+/** Records of one generation where the index follows. */
+export const FOLLOWED_GENERATION = 4096
+/** And where everything stays: a Map takes 2^24 entries. */
+export const LASTING_GENERATION = 4_000_000
+
 interface Generation {
   /** Position behind its last record. */
   before: number
@@ -35,7 +40,7 @@ export class Overlay {
 
   /**
    * @param from position of the first record that will be added
-   * @param generationRecords small where the index follows; large where everything stays (a Map ends at 2^24 entries)
+   * @param generationRecords one of the two above
    */
   constructor(from: number, generationRecords: number) {
     this.#from = from

@@ -89,7 +89,11 @@ export class Reader {
   }
 
   /** Brings the index up and asks it. `indexed`: position behind the last record that the answer covers. */
-  async #byIndex<Result>(end: LedgerEnd, ask: (index: LedgerIndex) => Promise<Result>, nothing: Result): Promise<{ indexed: number; result: Result }> {
+  async #byIndex<Result>(
+    end: LedgerEnd,
+    ask: (index: LedgerIndex) => Promise<Result>,
+    nothing: Result,
+  ): Promise<{ indexed: number; result: Result }> {
     for (let attempt = 0; attempt < 2; attempt++) {
       const indexed = await this.#indexed(end)
       if (indexed === 0 || this.#parts.index === null) break
@@ -174,7 +178,10 @@ export class Reader {
     }
   }
 
-  async *#scanned({ filter, from, before, reverse, limit }: Selection, end: LedgerEnd): AsyncGenerator<readonly FoundLine[], void, undefined> {
+  async *#scanned(
+    { filter, from, before, reverse, limit }: Selection,
+    end: LedgerEnd,
+  ): AsyncGenerator<readonly FoundLine[], void, undefined> {
     const isAll = isEmptyFilter(filter)
     const place = await this.#startPlace(reverse ? before : from, end)
     let left = limit

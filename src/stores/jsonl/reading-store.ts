@@ -1,7 +1,16 @@
 /** A ledger that somebody else writes, or nobody: a folder, or one exported file. */
 import { join } from 'node:path'
 import { asStorageError, LedgerError } from '../../ledger/errors.ts'
-import type { AuditSink, RecordFilter, Selection, StateRequest, Store, StoreDescription, StoreState, TallyColumn } from '../../ledger/store.ts'
+import type {
+  AuditSink,
+  RecordFilter,
+  Selection,
+  StateRequest,
+  Store,
+  StoreDescription,
+  StoreState,
+  TallyColumn,
+} from '../../ledger/store.ts'
 import { auditSegments } from './audit.ts'
 import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
@@ -13,6 +22,7 @@ import type { LedgerIndex } from './ledger-index.ts'
 import { isWriterAtWork } from './lock.ts'
 import { loadOverlay, lookUp } from './lookups.ts'
 import type { Found } from './lookups.ts'
+import { LASTING_GENERATION } from './overlay.ts'
 import { Reader } from './reader.ts'
 import type { StartPlace } from './scan.ts'
 
@@ -39,7 +49,8 @@ class EndTracker {
     if (this.#known?.sign === sign) return this.#known.end
     const end = await findEnd(this.#files, segments)
     const last = end.segments.at(-1)
-    if (last !== undefined) this.#landmarks = [...this.#landmarks.slice(1 - LANDMARKS_MAX), { seq: end.head.size, segment: last.first_seq, byte: end.byte }]
+    if (last !== undefined)
+      this.#landmarks = [...this.#landmarks.slice(1 - LANDMARKS_MAX), { seq: end.head.size, segment: last.first_seq, byte: end.byte }]
     this.#known = { sign, end }
     return end
   }
@@ -106,7 +117,8 @@ export class ReadingStore implements Store {
     this.#assertOpen()
     const end = await this.#end()
     if (end.damage !== null) throw end.damage
-    const found = request.streams.length + request.run_ids.length === 0 ? { streams: new Map(), runs: new Map() } : await this.#lookUp(request, end)
+    const found =
+      request.streams.length + request.run_ids.length === 0 ? { streams: new Map(), runs: new Map() } : await this.#lookUp(request, end)
     return { head: end.head, ...found, now: null }
   }
 
@@ -118,13 +130,13 @@ export class ReadingStore implements Store {
       const position = await index.catchUp({ segment: live.first_seq, byte: end.byte, size: end.head.size, durable: false })
       if (position === null) break
       try {
-        return await lookUp(files, end.segments, request, await loadOverlay(files, end, position.seq + 1), index)
+        return await lookUp(files, end.segments, request, await loadOverlay(files, end, position.seq + 1, LASTING_GENERATION), index)
       } catch (error) {
         if (!isBrokenIndex(error)) throw error
         index.discard()
       }
     }
-    return lookUp(files, end.segments, request, await loadOverlay(files, end, 0), null)
+    return lookUp(files, end.segments, request, await loadOverlay(files, end, 0, LASTING_GENERATION), null)
   }
 
   append(): Promise<void> {
@@ -155,7 +167,11 @@ export class ReadingStore implements Store {
     const { files, isLedger, list, location } = this.#parts
     try {
       const segments = await list()
-      await auditSegments({ files, segments, ownEnd: null, isWriterAtWork: async () => isLedger && isWriterAtWork(location), isLedger }, sink, signal)
+      await auditSegments(
+        { files, segments, ownEnd: null, isWriterAtWork: async () => isLedger && isWriterAtWork(location), isLedger },
+        sink,
+        signal,
+      )
     } catch (error) {
       if (signal?.aborted === true) throw error
       throw asStorageError(error, `reading ${location}`)
@@ -166,7 +182,8 @@ export class ReadingStore implements Store {
     this.#assertOpen()
     const end = await this.#end()
     const live = end.segments.at(-1)
-    if (live !== undefined) await this.#parts.index?.catchUp({ segment: live.first_seq, byte: end.byte, size: end.head.size, durable: false })
+    if (live !== undefined)
+      await this.#parts.index?.catchUp({ segment: live.first_seq, byte: end.byte, size: end.head.size, durable: false })
   }
 
   async close(): Promise<void> {

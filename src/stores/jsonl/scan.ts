@@ -47,13 +47,19 @@ const LINE_START_BYTES = 8192
  * backwards, saves reading the segment up to there.
  * @throws LedgerError `damaged` at a line that is no record
  */
-export async function* scan(files: FilePort, end: LedgerEnd, range: ScanRange, place: StartPlace | null): AsyncGenerator<Scanned, void, undefined> {
+export async function* scan(
+  files: FilePort,
+  end: LedgerEnd,
+  range: ScanRange,
+  place: StartPlace | null,
+): AsyncGenerator<Scanned, void, undefined> {
   const { from, before, reverse } = range
   if (from >= before) return
   const believed = place !== null && (await isThere(files, end, place)) ? place : null
   // An empty last one promises a position that the one before may have gone past.
   const filled = end.byte === 0 ? end.segments.slice(0, -1) : end.segments
   const segments = filled.filter((segment, i) => segment.first_seq < before && (filled[i + 1]?.first_seq ?? Infinity) > from)
+  let expected = reverse ? end.head.size - 1 : 0
   for (const segment of reverse ? segments.toReversed() : segments) {
     const isLast = segment === end.segments.at(-1)
     const isPlaced = believed?.segment === segment.first_seq
@@ -64,6 +70,8 @@ export async function* scan(files: FilePort, end: LedgerEnd, range: ScanRange, p
       const size = isLast ? end.byte : await file.size()
       const first = isPlaced && !reverse ? believed.byte : 0
       const last = isPlaced && reverse ? believed.byte : size
+      if (isPlaced) expected = reverse ? believed.seq - 1 : believed.seq
+      else if (!reverse) expected = segment.first_seq
       const lines = reverse ? backwardLines(file, first, last) : forwardLines(file, first, last)
       for (;;) {
         const next = await lines.next()
@@ -71,9 +79,12 @@ export async function* scan(files: FilePort, end: LedgerEnd, range: ScanRange, p
           if (next.value === false) throw new LedgerError('damaged', `${segment.name} can't be read backwards to its beginning: run verify`)
           break
         }
-        const { found, isPast } = within(next.value, segment, range)
-        if (found.length > 0) yield { segment, bytes: next.value.bytes, base: next.value.base, lines: reverse ? found.reverse() : found }
-        if (isPast) return
+        const { bytes, base } = next.value
+        const within = linesWithin(next.value, range, expected)
+        if (within.found.length > 0) yield { segment, bytes, base, lines: within.found }
+        if (within.damagedAt !== null) throw damagedLine(segment, within.damagedAt)
+        if (within.isPast) return
+        expected = within.expected
       }
     } finally {
       await file.close()
@@ -81,21 +92,38 @@ export async function* scan(files: FilePort, end: LedgerEnd, range: ScanRange, p
   }
 }
 
-/** The lines of a block that are in the range; `isPast` where it ends in or before this block. */
-function within({ bytes, base, ends }: Lines, segment: Segment, { from, before, reverse }: ScanRange): { found: ScannedLine[]; isPast: boolean } {
+interface Within {
+  /** In the order of reading. */
+  readonly found: readonly ScannedLine[]
+  /** The range ends in or before this block. */
+  readonly isPast: boolean
+  /** A line that is no record stands here, and seems to belong to the range. */
+  readonly damagedAt: number | null
+  /** The position that should come next. */
+  readonly expected: number
+}
+
+/** The lines of a block that are in the range. */
+function linesWithin({ bytes, base, ends }: Lines, { from, before, reverse }: ScanRange, next: number): Within {
   const found: ScannedLine[] = []
-  let isPast = false
-  let start = 0
-  for (const end of ends) {
-    const seq = seqOfLine(bytes, start, end)
-    if (seq === -1 || splitLine(bytes, start, end) === null) throw damagedLine(segment, base + start)
-    if (seq < from) isPast ||= reverse
-    else if (seq >= before) {
-      if (!reverse) return { found, isPast: true }
-    } else found.push({ seq, start, end })
-    start = end + 1
+  const step = reverse ? -1 : 1
+  let expected = next
+  for (let k = 0; k < ends.length; k++) {
+    const i = reverse ? ends.length - 1 - k : k
+    const start = i === 0 ? 0 : (ends[i - 1] as number) + 1
+    const end = ends[i] as number
+    const seq = splitLine(bytes, start, end) === null ? -1 : seqOfLine(bytes, start, end)
+    if (seq === -1) {
+      // Whoever asks for what lies elsewhere gets it.
+      if (expected >= from && expected < before) return { found, isPast: false, damagedAt: base + start, expected }
+      expected += step
+      continue
+    }
+    expected = seq + step
+    if (reverse ? seq < from : seq >= before) return { found, isPast: true, damagedAt: null, expected }
+    if (seq >= from && seq < before) found.push({ seq, start, end })
   }
-  return { found, isPast }
+  return { found, isPast: false, damagedAt: null, expected }
 }
 
 async function isThere(files: FilePort, end: LedgerEnd, { seq, segment, byte }: StartPlace): Promise<boolean> {

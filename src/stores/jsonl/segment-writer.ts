@@ -19,9 +19,8 @@ import type { LiveSegment } from './recovery.ts'
 /** A batch on its way to the disk: what a process that exits must finish or take back with blocking calls. */
 export interface Underway {
   readonly bytes: Uint8Array
-  readonly segment: Segment
-  readonly position: number
-  readonly isNewFile: boolean
+  /** Set while the file of its segment may not be there yet. */
+  preparing: Segment | null
   /** Set from the moment the batch is taken back. */
   rollingBack: boolean
 }
@@ -29,10 +28,10 @@ export interface Underway {
 export class SegmentWriter {
   readonly #files: FilePort
   readonly #dir: string
-  #segment: Segment | null = null
+  /** In the order of position; the last one is live. */
+  readonly #segments: Segment[]
   #file: OpenFile | null = null
   #length = 0
-  /** The live file's name is on the disk. */
   #isNamed = true
   /** The last failed batch could not be taken back: its bytes may be in the file behind `#length`. */
   #isUnsettled = false
@@ -40,18 +39,24 @@ export class SegmentWriter {
   #finished: { readonly segment: Segment; readonly file: OpenFile }[] = []
   #underway: Underway | null = null
 
-  constructor(files: FilePort, dir: string, live: LiveSegment | null) {
+  /** @param segments all that there are; the last one is the live one */
+  constructor(files: FilePort, dir: string, segments: readonly Segment[], live: LiveSegment | null) {
     this.#files = files
     this.#dir = dir
+    this.#segments = [...segments]
     if (live === null) return
-    this.#segment = live.segment
     this.#file = live.file
     this.#length = live.length
   }
 
   /** The segment that takes the next batch; null before the first. */
   get segment(): Segment | null {
-    return this.#segment
+    return this.#segments.at(-1) ?? null
+  }
+
+  /** All segments, in the order of position. */
+  get segments(): readonly Segment[] {
+    return this.#segments
   }
 
   /** Bytes of acknowledged records in it. */
@@ -61,6 +66,11 @@ export class SegmentWriter {
 
   get underway(): Underway | null {
     return this.#underway
+  }
+
+  /** The live file's name is on the disk. */
+  get isNamed(): boolean {
+    return this.#isNamed
   }
 
   get isUnsettled(): boolean {
@@ -78,13 +88,20 @@ export class SegmentWriter {
    */
   async write(bytes: Uint8Array, first_seq: number, newSegment: boolean): Promise<void> {
     if (this.#isUnsettled) await this.settle()
-    let file = this.#file
-    if (file === null || this.#segment === null || this.#length === 0 || newSegment) {
-      file = await this.#prepare(first_seq, newSegment)
-    }
-    const segment = this.#segment as Segment
-    const underway = { bytes, segment, position: this.#length, isNewFile: !this.#isNamed, rollingBack: false }
+    const underway: Underway = { bytes, preparing: null, rollingBack: false }
     this.#underway = underway
+    try {
+      if (this.#length === 0 || newSegment) await this.#prepare(underway, segmentAt(this.#dir, first_seq))
+      await this.#writeBatch(underway)
+    } finally {
+      this.#underway = null
+    }
+    if (this.#finished.length > 0) await this.#seal()
+  }
+
+  async #writeBatch(underway: Underway): Promise<void> {
+    const { bytes } = underway
+    const file = this.#file as OpenFile
     try {
       await writeFully(file, bytes, this.#length)
       // Crash point: any part of the batch may be on the disk. Recovery keeps whole appends and moves the rest aside.
@@ -95,14 +112,11 @@ export class SegmentWriter {
       underway.rollingBack = true
       await this.#rollBack()
       const details = this.#isUnsettled ? { outcome_unknown: true } : {}
-      throw asStorageError(error, `appending to ${segment.name}`, details)
-    } finally {
-      this.#underway = null
+      throw asStorageError(error, `appending to ${this.segment?.name}`, details)
     }
     this.#isNamed = true
     // Crash point: durable and not acknowledged. It stays: whoever asks again with the same run_id gets its receipt.
     this.#length += bytes.length
-    if (this.#finished.length > 0) await this.#seal()
   }
 
   /** Takes back what a failed batch left. @throws LedgerError while that doesn't work */
@@ -111,7 +125,7 @@ export class SegmentWriter {
     try {
       await this.#cutBack()
     } catch (error) {
-      throw asStorageError(error, `taking back a failed write to ${this.#segment?.name}`)
+      throw asStorageError(error, `taking back a failed write to ${this.segment?.name}`)
     }
     this.#isUnsettled = false
   }
@@ -132,30 +146,24 @@ export class SegmentWriter {
     await file.sync('rollback')
   }
 
-  /** Where the next batch goes is not simply behind the last one: a first or a new segment, or an empty file. */
-  async #prepare(first_seq: number, newSegment: boolean): Promise<OpenFile> {
-    const file = this.#file
-    const segment = this.#segment
-    if (file !== null && segment !== null && this.#length > 0 && !newSegment) return file
-    const next = segmentAt(this.#dir, first_seq)
+  /** The batch does not simply go behind the last one: a first or a new segment, or an empty file to go on with. */
+  async #prepare(underway: Underway, next: Segment): Promise<void> {
+    const { segment } = this
+    if (segment !== null && this.#length === 0 && segment.first_seq === next.first_seq) return
+    underway.preparing = next
     try {
-      if (file === null || segment === null || this.#length > 0) return await this.#begin(next)
-      if (segment.first_seq !== first_seq) await this.#rename(next)
-      return file
+      if (segment === null || this.#length > 0) await this.#begin(next)
+      else await this.#rename(segment, next)
     } catch (error) {
       throw asStorageError(error, `beginning segment ${next.name}`)
     }
+    underway.preparing = null
   }
 
-  async #begin(next: Segment): Promise<OpenFile> {
+  async #begin(next: Segment): Promise<void> {
     // Crash point: from here on there is an empty file, which the next opening goes on with.
     const file = await this.#createOrReuse(next.path)
-    if (this.#file !== null && this.#segment !== null) this.#finished.push({ segment: this.#segment, file: this.#file })
-    this.#segment = next
-    this.#file = file
-    this.#length = 0
-    this.#isNamed = false
-    return file
+    this.adopt(next, file)
   }
 
   async #createOrReuse(path: string): Promise<OpenFile> {
@@ -172,13 +180,15 @@ export class SegmentWriter {
   }
 
   /** An empty file whose name is not the position that comes: it gets the right name. */
-  async #rename(next: Segment): Promise<void> {
+  async #rename(segment: Segment, next: Segment): Promise<void> {
     const there = await this.#files.facts(next.path)
     if (there !== null && there.size > 0) {
-      throw new LedgerError('damaged', `${next.path} is there already and holds something: run verify to see what it is`, { file: next.path })
+      throw new LedgerError('damaged', `${next.path} is there already and holds something: run verify to see what it is`, {
+        file: next.path,
+      })
     }
-    await this.#files.rename((this.#segment as Segment).path, next.path)
-    this.#segment = next
+    await this.#files.rename(segment.path, next.path)
+    this.#segments[this.#segments.length - 1] = next
     this.#isNamed = false
   }
 
@@ -192,10 +202,19 @@ export class SegmentWriter {
     }
   }
 
-  /** Taken over by the blocking calls of a process that exits. */
-  advance(segment: Segment, length: number, file: OpenFile): void {
-    this.#segment = segment
+  /** This empty file is the live segment now; an empty one before it has become it, under its new name. */
+  adopt(segment: Segment, file: OpenFile): void {
+    const { segment: before } = this
+    if (before !== null && this.#length === 0) this.#segments.pop()
+    else if (before !== null && this.#file !== null) this.#finished.push({ segment: before, file: this.#file })
+    this.#segments.push(segment)
     this.#file = file
+    this.#length = 0
+    this.#isNamed = false
+  }
+
+  /** The live segment is durable up to there: by the blocking calls of a process that exits. */
+  advance(length: number): void {
     this.#length = length
     this.#isNamed = true
     this.#isUnsettled = false

@@ -39,7 +39,7 @@ export interface Surroundings {
  * to the start of another (or the file's end). No byte of a record is zero, so a single changed byte doesn't look so.
  */
 export function hasLostSector(bytes: Uint8Array, start: number, end: number, { base, fileSize, isCut }: Surroundings): boolean {
-  for (let at = bytes.indexOf(0, start); at !== -1 && at < end; ) {
+  for (let at = bytes.indexOf(0, start); at !== -1 && at < end;) {
     let behind = at + 1
     while (behind < end && bytes[behind] === 0) behind++
     const begins = at === start || (base + at) % SECTOR_BYTES === 0

@@ -5,6 +5,7 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { LedgerError } from '../../ledger/errors.ts'
+import { claim } from './claims.ts'
 import { asSqliteError } from './errors.ts'
 
 export type SqlValue = string | number | bigint | null | Uint8Array
@@ -72,8 +73,15 @@ interface RawDatabase {
 export async function openDatabase(path: string, options: OpenDatabaseOptions = {}): Promise<Database> {
   const driver = options.driver ?? 'node:sqlite'
   const file = path === ':memory:' ? path : resolve(path)
-  const raw = driver === 'node:sqlite' ? openNodeSqlite(file, options) : await openBetterSqlite(file, options)
-  const database = new DatabaseConnection(raw, driver, file)
+  const open = driver === 'node:sqlite' ? openNodeSqlite : await loadBetterSqlite()
+  const release = claim(file, driver)
+  let database: DatabaseConnection
+  try {
+    database = new DatabaseConnection(open(file, options), driver, file, release)
+  } catch (error) {
+    release()
+    throw error
+  }
   try {
     database.exec(`PRAGMA busy_timeout = ${options.busyTimeoutMs ?? 5000}`)
     database.sqliteVersion = String(database.pragma('SELECT sqlite_version()'))
@@ -120,16 +128,12 @@ function openNodeSqlite(file: string, options: OpenDatabaseOptions): RawDatabase
 
 type BetterSqlite = new (file: string, options: { readonly?: boolean; fileMustExist?: boolean }) => RawDatabase
 
-/** It reads no URIs, so it can't take a file for immutable, and it trims white space off the path. */
-async function openBetterSqlite(file: string, options: OpenDatabaseOptions): Promise<RawDatabase> {
-  if (options.immutable === true || file.trim() !== file) {
-    throw new LedgerError('unsupported', `better-sqlite3 can't open ${file} in this way: leave the driver option out to use node:sqlite`)
-  }
+async function loadBetterSqlite(): Promise<(file: string, options: OpenDatabaseOptions) => RawDatabase> {
   // The name is kept from the type checker and from bundlers: the package is optional.
   const name: string = 'better-sqlite3'
-  let constructor: BetterSqlite
   try {
-    constructor = ((await import(name)) as { default: BetterSqlite }).default
+    const { default: constructor } = (await import(name)) as { default: BetterSqlite }
+    return (file, options) => openBetterSqlite(constructor, file, options)
   } catch (error) {
     throw new LedgerError(
       'unsupported',
@@ -137,8 +141,18 @@ async function openBetterSqlite(file: string, options: OpenDatabaseOptions): Pro
       { driver: name, cause: error },
     )
   }
+}
+
+/** It reads no URIs, so it can't take a file for immutable, and it trims white space off the path. */
+function openBetterSqlite(constructor: BetterSqlite, file: string, options: OpenDatabaseOptions): RawDatabase {
+  if (options.immutable === true || file.trim() !== file) {
+    throw new LedgerError('unsupported', `better-sqlite3 can't open ${file} in this way: leave the driver option out to use node:sqlite`)
+  }
   try {
-    return new constructor(file, { readonly: options.readOnly === true, fileMustExist: options.create === false || options.readOnly === true })
+    return new constructor(file, {
+      readonly: options.readOnly === true,
+      fileMustExist: options.create === false || options.readOnly === true,
+    })
   } catch (error) {
     if (error instanceof TypeError && error.message.includes('directory does not exist')) {
       throw new LedgerError('not_found', `no folder for ${file}: make it, or check the path`, { file, cause: error })
@@ -156,9 +170,11 @@ class DatabaseConnection implements Database {
   private readonly raw: RawDatabase
   /** In order of last use. */
   private readonly statements = new Map<string, Statement>()
+  private readonly release: () => void
 
-  constructor(raw: RawDatabase, driver: DriverName, path: string) {
+  constructor(raw: RawDatabase, driver: DriverName, path: string, release: () => void) {
     this.raw = raw
+    this.release = release
     this.driver = driver
     this.path = path
   }
@@ -186,7 +202,7 @@ class DatabaseConnection implements Database {
 
   prepare(sql: string): Statement {
     try {
-      return new CheckedStatement(this.raw.prepare(sql), sql, this.path)
+      return new CheckedStatement(this.raw, sql, this.path)
     } catch (error) {
       throw asSqliteError(error, doing(sql), this.path)
     }
@@ -217,16 +233,19 @@ class DatabaseConnection implements Database {
     } catch (error) {
       throw asSqliteError(error, 'closing', this.path)
     }
+    this.release()
   }
 }
 
 class CheckedStatement implements Statement {
-  private readonly raw: RawStatement
+  private readonly database: RawDatabase
+  private raw: RawStatement
   private readonly sql: string
   private readonly path: string
 
-  constructor(raw: RawStatement, sql: string, path: string) {
-    this.raw = raw
+  constructor(database: RawDatabase, sql: string, path: string) {
+    this.database = database
+    this.raw = database.prepare(sql)
     this.sql = sql
     this.path = path
   }
@@ -259,12 +278,17 @@ class CheckedStatement implements Statement {
     try {
       for (const row of this.raw.iterate(...params)) yield row as SqlRow
     } catch (error) {
+      // node:sqlite resets a statement at its next use, and takes the old error that SQLite then repeats for a new one.
+      this.raw = this.database.prepare(this.sql)
       throw asSqliteError(error, doing(this.sql), this.path)
     }
   }
 }
 
-/** The first words of a statement, for messages: `INSERT INTO records`. */
+/** A statement in a few words, for messages: `INSERT INTO records`, `PRAGMA journal_mode`. */
 function doing(sql: string): string {
-  return sql.trim().split(/[\s(]+/, 3).join(' ')
+  const [, verb, next] = /^\s*(\w+)\s*(\w*)/.exec(sql) ?? []
+  const table = /\b(INTO|FROM) (\w+)/.exec(sql)
+  if (table !== null) return `${verb} ${table[0]}`
+  return verb === 'PRAGMA' ? `${verb} ${next}` : (verb ?? sql)
 }

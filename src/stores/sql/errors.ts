@@ -20,9 +20,7 @@ const PRIMARY: Readonly<Record<number, { readonly name: string; readonly code: L
   18: { name: 'SQLITE_TOOBIG', code: 'too_large', advice: 'split the entry, or refer to large content' },
   26: { name: 'SQLITE_NOTADB', code: 'not_a_ledger', advice: 'the file is not an SQLite database: check the path' },
 }
-const CODES: Readonly<Record<string, number>> = Object.fromEntries(
-  Object.entries(PRIMARY).map(([code, { name }]) => [name, Number(code)]),
-)
+const CODES: Readonly<Record<string, number>> = Object.fromEntries(Object.entries(PRIMARY).map(([code, { name }]) => [name, Number(code)]))
 
 /**
  * A driver's error as a LedgerError; `details.sqlite` starts with the name of the primary result code where that is one
@@ -43,15 +41,20 @@ export function asSqliteError(error: unknown, doing: string, path: string): unkn
   } else return error
 
   const known = primary === undefined ? undefined : PRIMARY[primary]
-  const ledgerCode = primary === 14 ? whyNotOpened(path) : (known?.code ?? 'io_error')
+  // A folder can be opened for reading, and fails when it is read.
+  const ledgerCode = primary === 14 || (primary === 10 && isFolder(path)) ? whyNotOpened(path) : (known?.code ?? 'io_error')
   const advice = known === undefined ? '' : `: ${known.advice}`
-  return new LedgerError(ledgerCode, `${error.message} (${name} from ${doing} in ${path})${advice}`, { sqlite: name, file: path, cause: error })
+  return new LedgerError(ledgerCode, `${error.message} (${name} from ${doing} in ${path})${advice}`, {
+    sqlite: name,
+    file: path,
+    cause: error,
+  })
 }
 
 /** "unable to open database file" has many causes; the file system tells them apart. */
 function whyNotOpened(path: string): LedgerErrorCode {
   try {
-    if (statSync(path).isDirectory()) return 'not_a_ledger'
+    if (isFolder(path)) return 'not_a_ledger'
     accessSync(path, constants.R_OK)
     return 'io_error'
   } catch (error) {
@@ -59,4 +62,8 @@ function whyNotOpened(path: string): LedgerErrorCode {
     if (code === 'ENOENT' || code === 'ENOTDIR') return 'not_found'
     return code === 'EACCES' || code === 'EPERM' ? 'read_only' : 'io_error'
   }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }

@@ -6,7 +6,7 @@ import type { AuditSink } from '../../ledger/store.ts'
 import type { Problem } from '../../verify/report.ts'
 import { INDEX_COLUMNS } from '../sql/columns.ts'
 import type { IndexColumn } from '../sql/columns.ts'
-import type { Database } from '../sql/driver.ts'
+import type { Database, SqlValue } from '../sql/driver.ts'
 import { isDamage, unreadable } from './damage.ts'
 import type { Runner } from './damage.ts'
 import { wholeIndexes } from './schema.ts'
@@ -17,8 +17,12 @@ function hidden(column: IndexColumn): string {
     SELECT 1 FROM records AS i INDEXED BY records_by_${column} WHERE i.${column} = r.${column} AND i.seq = r.seq))`
 }
 
-function hiddenRows(columns: readonly IndexColumn[], select: string): string {
-  return `SELECT ${select} FROM records AS r NOT INDEXED WHERE r.seq >= ? AND r.seq <= ? AND (${columns.map(hidden).join(' OR ')})`
+function anyHidden(columns: readonly IndexColumn[]): string {
+  return `SELECT 1 FROM records AS r NOT INDEXED WHERE r.seq >= ? AND r.seq <= ? AND (${columns.map(hidden).join(' OR ')})`
+}
+
+function hiddenRow(column: IndexColumn): string {
+  return `SELECT r.${column} AS value FROM records AS r NOT INDEXED WHERE r.seq = ? AND ${hidden(column)}`
 }
 
 export class IndexAudit {
@@ -35,32 +39,31 @@ export class IndexAudit {
     this.columns = INDEX_COLUMNS.filter((column) => there.has(`records_by_${column}`))
   }
 
-  /** Every row from `first` to `last` is found by each index; at most one problem a row. */
-  checkWindow(database: Database, first: bigint, last: bigint): void {
-    if (this.columns.length === 0) return
+  /** Every one of these rows, which follow each other, is found by each index; at most one problem a row. */
+  checkRows(database: Database, rows: readonly bigint[]): void {
+    const [first, last] = [rows[0], rows.at(-1)]
+    if (this.columns.length === 0 || first === undefined || last === undefined) return
     try {
-      if (database.cached(hiddenRows(this.columns, '1')).get(first, last) === undefined) return
+      if (database.cached(anyHidden(this.columns)).get(first, last) === undefined) return
     } catch (error) {
+      // It may be a page behind the last row, which a range looks at as well. One by one tells.
       if (!isDamage(error)) throw error
     }
-    const problems = new Map<string, Problem>()
-    const unusable: IndexColumn[] = []
-    for (const column of this.columns) {
-      const index = `records_by_${column}`
+    const problems = new Map<bigint | string, Problem>()
+    this.columns = this.columns.filter((column) => {
       try {
-        for (const { seq, value } of database.prepare(hiddenRows([column], `CAST(r.seq AS TEXT) AS seq, r.${column} AS value`)).all(first, last)) {
-          if (problems.has(String(seq))) continue
-          const row = Number(seq)
-          const [expected, found] = [`${column}=${String(value)}`, `${column}=not in the index ${index}`]
-          problems.set(String(seq), { code: 'column_mismatch', seq: row, expected, found, where: { row } })
+        for (const row of rows) {
+          if (problems.has(row)) continue
+          const found = database.cached(hiddenRow(column)).get(row)
+          if (found !== undefined) problems.set(row, notFound(column, Number(row), found['value'] ?? null))
         }
+        return true
       } catch (error) {
         if (!isDamage(error)) throw error
-        unusable.push(column)
-        problems.set(index, unreadable(null, error, `the index ${index}`))
+        problems.set(column, unreadable(null, error, indexName(column)))
+        return false
       }
-    }
-    this.columns = this.columns.filter((column) => !unusable.includes(column))
+    })
     for (const problem of problems.values()) this.sink.problem(problem)
   }
 
@@ -80,7 +83,7 @@ export class IndexAudit {
         })
       } catch (error) {
         if (!isDamage(error)) throw error
-        this.sink.problem(unreadable(null, error, `the index records_by_${column}`))
+        this.sink.problem(unreadable(null, error, indexName(column)))
       }
     }
   }
@@ -88,7 +91,19 @@ export class IndexAudit {
 
 function countEntries(database: Database, column: IndexColumn, last: bigint): number {
   const row = database
-    .cached(`SELECT count(*) AS n FROM records INDEXED BY records_by_${column} WHERE ${column} IS NOT NULL AND seq <= ?`)
+    .cached(
+      `SELECT count(*) AS n FROM records INDEXED BY records_by_${column}
+      WHERE ${column} IS NOT NULL AND (seq <= ? OR seq > (SELECT max(seq) FROM records))`,
+    )
     .get(last)
   return Number(row?.['n'])
+}
+
+function notFound(column: IndexColumn, row: number, value: SqlValue): Problem {
+  const [expected, found] = [`${column}=${String(value)}`, `${column}=not in the index records_by_${column}`]
+  return { code: 'column_mismatch', seq: row, expected, found, where: { row } }
+}
+
+function indexName(column: IndexColumn): string {
+  return `the index records_by_${column}`
 }

@@ -42,16 +42,20 @@ export class RowAudit {
     // Where the line is malformed, the sink will see it.
     const slices = splitLine(line)
     const header = slices === null ? null : readHeader(line, slices)
-    const tags = header !== null && Array.isArray(header.tags) ? (header.tags as unknown[]).map(String) : []
+    const tags = header !== null && Array.isArray(header.tags) ? (header.tags as unknown[]).map(spell) : []
+    const columns = JSON.parse(String(row['columns'])) as (string | null)[]
     const difference =
-      slices === null || header === null ? null : (compareParts(row, slices) ?? compareColumns(database, row, line, slices, header))
+      slices === null || header === null
+        ? null
+        : (compareParts(row, slices) ?? compareColumns(database, row, columns, expectedColumns(header, columns, line, slices)))
     const missingTag = tags.find((tag) => database.cached('SELECT 1 FROM tags WHERE tag = ? AND seq = ?').get(tag, number) === undefined)
 
     // From here on nothing can fail and be begun again.
     this.sink.line(line, 0, line.length, number)
     this.tags += tags.length
-    for (const column of INDEX_COLUMNS) {
-      if (row[column] !== null) this.counts.set(column, (this.counts.get(column) ?? 0) + 1)
+    for (let i = 0; i < INDEX_COLUMNS.length; i++) {
+      const column = INDEX_COLUMNS[i] as IndexColumn
+      if (columns[i] !== null) this.counts.set(column, (this.counts.get(column) ?? 0) + 1)
     }
     if (missingTag !== undefined && this.tagsDiffer.size < STRAY_TAGS_MAX) this.tagsDiffer.add(number)
     const told = difference ?? (missingTag === undefined ? null : differ('tags', missingTag, ''))
@@ -72,8 +76,13 @@ export class RowAudit {
   }
 }
 
-function differ(column: string, expected: SqlValue | undefined, found: SqlValue | undefined): Difference {
-  return { expected: `${column}=${expected ?? 'NULL'}`, found: `${column}=${found ?? 'NULL'}` }
+function differ(column: string, expected: unknown, found: unknown): Difference {
+  return { expected: `${column}=${spell(expected ?? 'NULL')}`, found: `${column}=${spell(found ?? 'NULL')}` }
+}
+
+/** A header that was tampered with may hold anything, also objects that `String` throws at. */
+function spell(value: unknown): string {
+  return typeof value === 'string' ? value : typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? 'NULL')
 }
 
 function readHeader(line: Uint8Array, slices: LineSlices): RecordHeader | null {
@@ -106,21 +115,35 @@ function compareParts(row: SqlRow, slices: LineSlices): Difference | null {
   return null
 }
 
-function compareColumns(database: Database, row: SqlRow, line: Uint8Array, slices: LineSlices, header: RecordHeader): Difference | null {
-  if (row['seq'] !== String(header.seq)) return differ('seq', header.seq, row['seq'])
-  const names = entryNames(row, line, slices)
-  let expected: SqlValue[]
+/** What the columns must hold, or null where the header can't say: then it is malformed, and the sink has seen it. */
+function expectedColumns(
+  header: RecordHeader,
+  columns: readonly (string | null)[],
+  line: Uint8Array,
+  slices: LineSlices,
+): SqlValue[] | null {
+  const { provider, model } = entryNames(columns, line, slices)
   try {
-    expected = indexColumns(header, names.provider, names.model)
+    return [header.seq, ...indexColumns(header, provider, model)]
   } catch {
-    // A time that is none: the header is malformed, and the sink has seen it.
     return null
   }
+}
+
+function compareColumns(
+  database: Database,
+  row: SqlRow,
+  columns: readonly (string | null)[],
+  expected: readonly SqlValue[] | null,
+): Difference | null {
+  if (expected === null) return null
+  const [seq, ...values] = expected
+  if (row['seq'] !== spell(seq)) return differ('seq', seq, row['seq'])
   for (let i = 0; i < INDEX_COLUMNS.length; i++) {
     const column = INDEX_COLUMNS[i] as IndexColumn
-    const value = expected[i] ?? null
-    const found = row[column] ?? null
-    if ((value === null ? null : String(value)) !== found) return differ(column, value, found)
+    const value = values[i] ?? null
+    const found = columns[i] ?? null
+    if ((value === null ? null : spell(value)) !== found) return differ(column, value, found)
     // Bytes that are no UTF-8 are decoded as U+FFFD, which a text may hold as well; SQLite tells them apart.
     if (typeof value === 'string' && value.includes('\ufffd') && !isStored(database, row, column, value)) {
       return differ(column, value, 'bytes that are no UTF-8')
@@ -134,17 +157,23 @@ function isStored(database: Database, row: SqlRow, column: IndexColumn, text: st
   return database.cached(sql).get(row['seq'] ?? null, text) !== undefined
 }
 
+const PROVIDER = INDEX_COLUMNS.indexOf('provider')
+const MODEL = INDEX_COLUMNS.indexOf('model')
 const PROVIDER_KEY = Buffer.from('"provider_name":')
 const MODEL_KEY = Buffer.from('"model_name":')
 
 /** Provider and model as the entry has them; as the columns have them where the entry is withheld or unreadable. */
-function entryNames(row: SqlRow, line: Uint8Array, slices: LineSlices): { provider: string | null; model: string | null } {
-  const columns = { provider: row['provider'] as string | null, model: row['model'] as string | null }
-  if (slices.salt_start === -1) return columns
+function entryNames(
+  columns: readonly (string | null)[],
+  line: Uint8Array,
+  slices: LineSlices,
+): { provider: string | null; model: string | null } {
+  const stored = { provider: columns[PROVIDER] ?? null, model: columns[MODEL] ?? null }
+  if (slices.salt_start === -1) return stored
   const bytes = Buffer.from(line.buffer, line.byteOffset + slices.entry_start, slices.entry_end - slices.entry_start)
   // Finding bytes is many times faster than parsing, and many events have neither.
   if (!bytes.includes(PROVIDER_KEY) && !bytes.includes(MODEL_KEY)) return { provider: null, model: null }
   const entry = parse(line, slices.entry_start, slices.entry_end)
-  if (entry === null) return columns
+  if (entry === null) return stored
   return { provider: indexedName(entry['provider_name']), model: indexedName(entry['model_name']) }
 }

@@ -20,13 +20,13 @@ const PAGE_ROWS = 256
 const PAGE_BYTES = 4 * 1024 * 1024
 /** SQLite's smallest row number: a row put in by another hand may have any. */
 const FIRST_ROW = -(2n ** 63n)
+const LAST_ROW = 2n ** 63n - 1n
 
-// Integers as text: a number can't hold all that a row may hold, and the driver would refuse to read it.
-const COLUMNS = INDEX_COLUMNS.map((column) =>
-  /_(us|version)$/.test(column) ? `CAST(records.${column} AS TEXT) AS ${column}` : `records.${column} AS ${column}`,
-)
-const PAGE = `SELECT CAST(records.seq AS TEXT) AS seq, ${LINE_SQL} AS line, octet_length(hash) AS hash_bytes, octet_length(header) AS header_bytes,
-    octet_length(signatures) AS signatures_bytes, octet_length(salt) AS salt_bytes, ${COLUMNS.join(', ')}
+// In JSON, since node:sqlite of Node 22 cuts a text at an embedded NUL; integers as text, since a number can't hold all that
+// a row may hold.
+const COLUMNS = INDEX_COLUMNS.map((column) => (/_(us|version)$/.test(column) ? `CAST(records.${column} AS TEXT)` : `records.${column}`))
+const PAGE = `SELECT CAST(records.seq AS TEXT) AS seq, ${LINE_SQL} AS line, json_array(${COLUMNS.join(', ')}) AS columns,
+    octet_length(hash) AS hash_bytes, octet_length(header) AS header_bytes, octet_length(signatures) AS signatures_bytes, octet_length(salt) AS salt_bytes
   FROM records NOT INDEXED WHERE records.seq >= ? AND records.seq <= ? ORDER BY records.seq LIMIT ${PAGE_ROWS}`
 const FIRST_FROM = 'SELECT CAST(seq AS TEXT) AS seq FROM records NOT INDEXED WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT 1'
 
@@ -54,9 +54,9 @@ export async function auditDatabase(run: Runner, sink: AuditSink, signal?: Abort
       })
       const end = page.rows.at(-1)
       if (end !== undefined) {
-        const [first, until] = [rowNumber(page.rows[0]), rowNumber(end)]
-        await run((database) => indexes.checkWindow(database, first, until))
-        from = until + 1n
+        const numbers = page.rows.map(rowNumber)
+        await run((database) => indexes.checkRows(database, numbers))
+        from = rowNumber(end) + 1n
       } else if (page.damage === null) break
       if (page.damage !== null) {
         whole = false
@@ -68,8 +68,11 @@ export async function auditDatabase(run: Runner, sink: AuditSink, signal?: Abort
       }
       await turnOfTheLoop()
     }
-    if (whole && last !== null) await indexes.checkCounts(run, last, rows.counts, signal)
-    await run((database) => rows.checkTags(database, last))
+    // With rows unread, nobody knows how many entries and which tags there must be.
+    if (whole) {
+      if (last !== null) await indexes.checkCounts(run, last, rows.counts, signal)
+      await run((database) => rows.checkTags(database, last))
+    }
   } catch (error) {
     if (!isDamage(error)) throw error
     sink.problem(unreadable(null, error))
@@ -77,13 +80,19 @@ export async function auditDatabase(run: Runner, sink: AuditSink, signal?: Abort
   sink.columnsChecked()
 }
 
-function rowNumber(row: SqlRow | undefined): bigint {
-  return BigInt(String(row?.['seq']))
+function rowNumber(row: SqlRow): bigint {
+  return BigInt(String(row['seq']))
 }
 
+/** Null where the table is empty. Where the end can't be read, all that can be read is looked at. */
 function lastRow(database: Database): bigint | null {
-  const row = database.cached('SELECT CAST(max(seq) AS TEXT) AS seq FROM records').get()
-  return row === undefined || row['seq'] === null ? null : rowNumber(row)
+  try {
+    const row = database.cached('SELECT CAST(max(seq) AS TEXT) AS seq FROM records').get()
+    return row === undefined || row['seq'] === null ? null : rowNumber(row)
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    return LAST_ROW
+  }
 }
 
 /** The next rows, up to one that can't be read. */

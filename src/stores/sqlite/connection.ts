@@ -1,5 +1,5 @@
 /** Opening the database file of a ledger, and what is set on each connection to it. */
-import { closeSync, existsSync, fsyncSync, openSync, statSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync, fsyncSync, openSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LedgerError, asStorageError } from '../../ledger/errors.ts'
@@ -46,7 +46,8 @@ export async function openLedgerDatabase(path: string, options: SqliteStoreOptio
   const timeoutMs = options.busyTimeoutMs ?? BUSY_TIMEOUT_MS
   if (options.readOnly === true) return patiently(timeoutMs, () => openForReading(file, driver))
   const create = options.create ?? true
-  if (!create && !existsSync(file)) throw notFound(file)
+  if (existsSync(file)) assertWritable(file)
+  else if (!create) throw notFound(file)
   return patiently(timeoutMs, () => openForWriting(file, driver, create))
 }
 
@@ -82,11 +83,21 @@ async function openForReading(file: string, driver: DriverName): Promise<Databas
     // somebody with more rights begin to write meanwhile, this reader could see pages of two states, and verification
     // would report that as damage.
     if (!/^SQLITE_(CANTOPEN|READONLY)/.test(String(error.details['sqlite'])) || !isReadableFile(file)) throw error
-    if (driver !== 'node:sqlite' || sizeOf(`${file}-wal`) > 0) {
+    if (sizeOf(`${file}-wal`) > 0) {
       throw new LedgerError(
         'read_only',
         `${file} can't be read where it is: its folder is read-only, and the log beside it (-wal) holds records. Copy both to a folder that you may write to, or let somebody who may write open and close the ledger`,
         { file, cause: error },
+      )
+    }
+    if (driver !== 'node:sqlite') {
+      throw new LedgerError(
+        'read_only',
+        `${file} can't be read by ${driver} in a read-only folder: leave the driver option out to use node:sqlite`,
+        {
+          file,
+          cause: error,
+        },
       )
     }
     return openAndInspect(file, driver, true)
@@ -99,7 +110,8 @@ async function openAndInspect(file: string, driver: DriverName, immutable: boole
     configure(database)
     const state = inspectSchema(database)
     if (state === 'empty') throw emptyFile(file)
-    if (state === 'older') throw new LedgerError('read_only', `${file} is of an older version: open it for writing once to bring it up to date`, { file })
+    if (state === 'older')
+      throw new LedgerError('read_only', `${file} is of an older version: open it for writing once to bring it up to date`, { file })
     return database
   } catch (error) {
     database.close()
@@ -146,6 +158,16 @@ function setForWriting(database: Database): void {
   database.exec('PRAGMA journal_size_limit = 67108864')
 }
 
+/** SQLite would open it for reading, and fail only at the first append. The folder, since the log comes and goes there. */
+function assertWritable(file: string): void {
+  try {
+    accessSync(file, constants.W_OK)
+    accessSync(dirname(file), constants.W_OK)
+  } catch (error) {
+    throw asStorageError(error, `opening ${file} for writing`)
+  }
+}
+
 function syncFolder(file: string): void {
   if (process.platform === 'win32') return
   try {
@@ -168,9 +190,10 @@ function emptyFile(file: string): LedgerError {
   return new LedgerError('not_a_ledger', `${file} is empty: check the path, or make a ledger there with init`, { file })
 }
 
+/** By asking, not by opening: closing a file takes away the locks that this process has on it by another connection. */
 function isReadableFile(file: string): boolean {
   try {
-    closeSync(openSync(file, 'r'))
+    accessSync(file, constants.R_OK)
     return statSync(file).isFile()
   } catch {
     return false

@@ -65,7 +65,9 @@ export function inspectSchema(database: Database): SchemaState {
   if (applicationId !== APPLICATION_ID) {
     const objects = Number(database.pragma('SELECT count(*) FROM sqlite_schema'))
     if (applicationId === 0 && version === 0 && objects === 0) return 'empty'
-    throw new LedgerError('not_a_ledger', `${database.path} is an SQLite database, but no ledger: check the path`, { application_id: applicationId })
+    throw new LedgerError('not_a_ledger', `${database.path} is an SQLite database, but no ledger: check the path`, {
+      application_id: applicationId,
+    })
   }
   if (version > SCHEMA_VERSION) {
     throw new LedgerError(

@@ -29,10 +29,14 @@ export function readHead(database: Database): Head {
     if (typeof seq !== 'number' || typeof hash !== 'string' || typeof recorded_at !== 'string') throw new TypeError('not a record')
     return { size: seq + 1, hash, recorded_at }
   } catch (error) {
-    throw new LedgerError('damaged', `the last record of ${database.path} (row ${seq}) can't be read, so nothing can be chained to it: run verify`, {
-      row: seq,
-      cause: error,
-    })
+    throw new LedgerError(
+      'damaged',
+      `the last record of ${database.path} (row ${seq}) can't be read, so nothing can be chained to it: run verify`,
+      {
+        row: seq,
+        cause: error,
+      },
+    )
   }
 }
 
@@ -102,12 +106,12 @@ function insertAll(database: Database, records: readonly SealedRecord[]): void {
   }
 }
 
-/** Some errors end the transaction by themselves. That of the cause is told, not one of clearing up. */
+/** Some errors have ended the transaction by themselves; and the cause is to be told, not what failed in clearing up. */
 function rollBack(database: Database): void {
   try {
-    if (database.inTransaction) database.exec('ROLLBACK')
+    database.exec('ROLLBACK')
   } catch {
-    // The next BEGIN says what is wrong.
+    // Should it still be open, the next BEGIN says so.
   }
 }
 

@@ -217,7 +217,29 @@ export const stateCases: readonly Scenario[] = [
     name: 'names are told apart byte by byte',
     async run(bench) {
       const { store, chain } = await bench.started()
-      const names = ['a', 'A', ' a', 'a ', 'é', 'e\u0301', '1', '01', '1.0', '__proto__', 'constructor', 'toString', '%', '_', "'", '"', '\\', '🦊', '\ufeffa', 'lower', 'UPPER']
+      const names = [
+        'a',
+        'A',
+        ' a',
+        'a ',
+        'é',
+        'e\u0301',
+        '1',
+        '01',
+        '1.0',
+        '__proto__',
+        'constructor',
+        'toString',
+        '%',
+        '_',
+        "'",
+        '"',
+        '\\',
+        '🦊',
+        '\ufeffa',
+        'lower',
+        'UPPER',
+      ]
       await chain.append(
         store,
         names.map((name) => ({ run_id: name, stream: name })),

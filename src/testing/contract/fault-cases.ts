@@ -113,18 +113,55 @@ export const faultCases: readonly Scenario[] = [
       await ledger.append('s', STEP)
       store.plan('append', {
         kind: 'interfere',
-        act: async () => first.push(...(await rival.ledger.append('s', [STEP, STEP])), await rival.ledger.record(someCall({ correlation_id: 'task' }))),
+        act: async () =>
+          first.push(...(await rival.ledger.append('s', [STEP, STEP])), await rival.ledger.record(someCall({ correlation_id: 'task' }))),
       })
       const results = await Promise.allSettled([
         ledger.append('s', STEP, { expectedVersion: 0 }),
         ledger.append('s', STEP, { expectedVersion: 2 }),
         ledger.record(someCall({ correlation_id: 'task' })),
       ])
-      assert.deepEqual(results.map(({ status }) => status), ['rejected', 'fulfilled', 'fulfilled'])
+      assert.deepEqual(
+        results.map(({ status }) => status),
+        ['rejected', 'fulfilled', 'fulfilled'],
+      )
       await assertRefused(Promise.reject((results[0] as PromiseRejectedResult).reason), 'version_conflict')
       assert.equal(await sizeOf(ledger), 1 + 1 + 3 + 2)
       await assertReceipts(made, first)
       await assertSound(ledger)
+    },
+  },
+  {
+    name: 'what another writer appended in between is seen',
+    async run(bench) {
+      const made = await newLedger(bench)
+      const rival = await ledgerOver(bench, made.store, { random: seededRandom(bench.seed + 99) })
+      for (let i = 0; i < 4; i++) {
+        // Both know the stream; the one that comes next must not go by what it remembers.
+        await made.ledger.append('s', STEP)
+        await rival.ledger.append('s', [STEP, STEP])
+        const [known, unknown] = await Promise.all([
+          made.ledger.append('s', STEP),
+          made.ledger.append(`t${i}`, STEP, { expectedVersion: 'no-stream' }),
+        ])
+        assert.deepEqual([known[0]!.stream_version, unknown[0]!.stream_version], [4 * i + 3, 0])
+      }
+      await assertSound(made.ledger)
+    },
+  },
+  {
+    name: 'an expectation is judged by what the store has, not by what the writer remembers',
+    async run(bench) {
+      const made = await newLedger(bench)
+      const rival = await ledgerOver(bench, made.store, { random: seededRandom(bench.seed + 99) })
+      await made.ledger.append('s', STEP)
+      await rival.ledger.append('s', STEP, { expectedVersion: 0 })
+      // The first still remembers version 0, and whoever reads the stream knows better.
+      await made.ledger.append('s', STEP, { expectedVersion: 1 })
+      await assertRefused(rival.ledger.append('s', STEP, { expectedVersion: 1 }), 'version_conflict')
+      await rival.ledger.append('s', STEP, { expectedVersion: 2 })
+      await assertRefused(made.ledger.append('s', STEP, { expectedVersion: 2 }), 'version_conflict')
+      await assertSound(made.ledger)
     },
   },
   {
@@ -168,7 +205,25 @@ export const faultCases: readonly Scenario[] = [
         await ledger.append(`s${i % 2}`, [STEP, STEP]).catch((error: unknown) => assertRefused(Promise.reject(error as Error), 'disk_full'))
       }
       const versions = (await recordsOf(ledger.read({ stream: 's0' }))).map(({ header }) => header.stream_version)
-      assert.deepEqual(versions, Array.from(versions, (_, i) => i))
+      assert.deepEqual(
+        versions,
+        Array.from(versions, (_, i) => i),
+      )
+      await assertSound(ledger)
+    },
+  },
+  {
+    name: 'a rotation that meets faults seals once',
+    async run(bench) {
+      const { ledger, store } = await newLedger(bench)
+      const faults: Fault[] = [{ kind: 'persist' }, { kind: 'lose' }, { kind: 'refuse', code: 'head_moved' }]
+      for (const [i, fault] of faults.entries()) {
+        await ledger.record(someCall())
+        store.plan('append', fault)
+        await ledger.rotate()
+        assert.equal(await ledger.count({ type: 'SegmentSealed' }), i + 1, fault.kind)
+      }
+      await ledger.record(someCall())
       await assertSound(ledger)
     },
   },
@@ -182,7 +237,10 @@ export const faultCases: readonly Scenario[] = [
         assert.equal(await ledger.call({ agent_name: 'a', method_name: 'm' }, () => i), i)
         await ledger.flush()
       }
-      assert.deepEqual(warnings.map(({ code, error }) => [code, error?.code]), Array.from({ length: 3 }, () => ['recording_failed', 'disk_full']))
+      assert.deepEqual(
+        warnings.map(({ code, error }) => [code, error?.code]),
+        Array.from({ length: 3 }, () => ['recording_failed', 'disk_full']),
+      )
       assert.equal((await ledger.stats()).unrecorded, 3)
       store.heal()
       await ledger.call({ agent_name: 'a', method_name: 'm' }, () => 'works again')
@@ -217,7 +275,13 @@ export const faultCases: readonly Scenario[] = [
         for (let i = 0; i < 6 * bench.effort; i++) {
           const entry = someCall({ run_id: `${name}-${i}`, correlation_id: `task-${i % 4}` })
           for (let attempt = 0; ; attempt++) {
-            const fault = random.pick<Fault>([{ kind: 'none' }, { kind: 'lose' }, { kind: 'persist' }, { kind: 'refuse', code: 'io_error' }, { kind: 'delay', ms: 1 }])
+            const fault = random.pick<Fault>([
+              { kind: 'none' },
+              { kind: 'lose' },
+              { kind: 'persist' },
+              { kind: 'refuse', code: 'io_error' },
+              { kind: 'delay', ms: 1 },
+            ])
             if (random.chance(0.5)) store.plan('append', fault)
             const receipt = await ledger.record(entry).catch((error: unknown) => {
               assert.ok(error instanceof LedgerError && error.code === 'io_error', String(error))

@@ -52,7 +52,9 @@ async function varied(bench: Bench, count = 200): Promise<{ store: Store; chain:
   for (let size = 1; size <= count; size += 100) {
     await chain.append(
       store,
-      Array.from({ length: Math.min(100, count - size + 1) }, (_, i) => someSample(random, formatTime(START_US + 40 * DAY_US + (size + i) * 250_000))),
+      Array.from({ length: Math.min(100, count - size + 1) }, (_, i) =>
+        someSample(random, formatTime(START_US + 40 * DAY_US + (size + i) * 250_000)),
+      ),
     )
   }
   return { store, chain, random }
@@ -71,7 +73,12 @@ function findsByName(column: (typeof NAMES)[number]): Scenario {
     async run(bench) {
       const { store, chain } = await varied(bench)
       for (const value of [...VALUES, 'nobody']) {
-        await assertFinds(store, { [column]: [value] }, fitting(chain, (header) => header[column] === value), `${column} ${value}`)
+        await assertFinds(
+          store,
+          { [column]: [value] },
+          fitting(chain, (header) => header[column] === value),
+          `${column} ${value}`,
+        )
       }
     },
   }
@@ -124,14 +131,25 @@ export const filterCases: readonly Scenario[] = [
       await assertFinds(store, { run_id: ['run-7'] }, [chain.lines[7] as string], 'one run')
       await assertFinds(store, { run_id: ['nobody'] }, [], 'no run')
       const many = Array.from({ length: 3000 }, (_, i) => `run-${i * 2}`)
-      await assertFinds(store, { run_id: many }, fitting(chain, ({ seq }) => seq % 2 === 0), 'many runs')
+      await assertFinds(
+        store,
+        { run_id: many },
+        fitting(chain, ({ seq }) => seq % 2 === 0),
+        'many runs',
+      )
     },
   },
   {
     name: 'finds by outcome',
     async run(bench) {
       const { store, chain } = await varied(bench)
-      for (const outcome of OUTCOMES) await assertFinds(store, { outcome: [outcome] }, fitting(chain, (header) => header.outcome === outcome), outcome)
+      for (const outcome of OUTCOMES)
+        await assertFinds(
+          store,
+          { outcome: [outcome] },
+          fitting(chain, (header) => header.outcome === outcome),
+          outcome,
+        )
     },
   },
   {
@@ -139,8 +157,18 @@ export const filterCases: readonly Scenario[] = [
     async run(bench) {
       const { store, chain } = await varied(bench)
       for (const value of ['a', 'é', '__proto__', '', '7', 'null']) {
-        await assertFinds(store, { provider: [value] }, fitting(chain, (_, provider) => provider === value), `provider ${value}`)
-        await assertFinds(store, { model: [value] }, fitting(chain, (_, __, model) => model === value), `model ${value}`)
+        await assertFinds(
+          store,
+          { provider: [value] },
+          fitting(chain, (_, provider) => provider === value),
+          `provider ${value}`,
+        )
+        await assertFinds(
+          store,
+          { model: [value] },
+          fitting(chain, (_, __, model) => model === value),
+          `model ${value}`,
+        )
       }
     },
   },
@@ -150,7 +178,12 @@ export const filterCases: readonly Scenario[] = [
       const { store, chain, random } = await varied(bench)
       for (let i = 0; i < 20; i++) {
         const tags = Array.from({ length: 1 + random.below(3) }, () => random.pick(VALUES))
-        await assertFinds(store, { tags }, fitting(chain, (header) => tags.every((tag) => header.tags?.includes(tag) === true)), `tags ${tags.join()}`)
+        await assertFinds(
+          store,
+          { tags },
+          fitting(chain, (header) => tags.every((tag) => header.tags?.includes(tag) === true)),
+          `tags ${tags.join()}`,
+        )
       }
       await assertFinds(store, { tags: ['nobody'] }, [], 'a tag that no record has')
     },
@@ -161,11 +194,26 @@ export const filterCases: readonly Scenario[] = [
       const { store, chain } = await varied(bench)
       for (const offset of [0, 1, 999_999, 1_000_000, 1_000_001]) {
         const time = formatTime(START_US + 5 * DAY_US + offset)
-        await assertFinds(store, { since: time }, fitting(chain, (header) => header.timestamp >= time), `since ${time}`)
-        await assertFinds(store, { until: time }, fitting(chain, (header) => header.timestamp < time), `until ${time}`)
+        await assertFinds(
+          store,
+          { since: time },
+          fitting(chain, (header) => header.timestamp >= time),
+          `since ${time}`,
+        )
+        await assertFinds(
+          store,
+          { until: time },
+          fitting(chain, (header) => header.timestamp < time),
+          `until ${time}`,
+        )
       }
       const [since, until] = [formatTime(START_US + 3 * DAY_US), formatTime(START_US + 9 * DAY_US)]
-      await assertFinds(store, { since, until }, fitting(chain, ({ timestamp }) => timestamp >= since && timestamp < until), 'between')
+      await assertFinds(
+        store,
+        { since, until },
+        fitting(chain, ({ timestamp }) => timestamp >= since && timestamp < until),
+        'between',
+      )
       await assertFinds(store, { since: until, until: since }, [], 'a range that ends before it begins')
     },
   },
@@ -175,8 +223,18 @@ export const filterCases: readonly Scenario[] = [
       const { store, chain } = await varied(bench)
       for (const seq of [1, 100, 101, 200]) {
         const time = chain.records[seq]?.header.recorded_at as string
-        await assertFinds(store, { recorded_since: time }, fitting(chain, (header) => header.recorded_at >= time), `recorded since ${time}`)
-        await assertFinds(store, { recorded_until: time }, fitting(chain, (header) => header.recorded_at < time), `recorded until ${time}`)
+        await assertFinds(
+          store,
+          { recorded_since: time },
+          fitting(chain, (header) => header.recorded_at >= time),
+          `recorded since ${time}`,
+        )
+        await assertFinds(
+          store,
+          { recorded_until: time },
+          fitting(chain, (header) => header.recorded_at < time),
+          `recorded until ${time}`,
+        )
       }
     },
   },
@@ -186,14 +244,24 @@ export const filterCases: readonly Scenario[] = [
       const { store, chain } = await bench.started()
       const times = ['2026-01-03', '2026-01-01', '2026-01-02', '2025-01-01', '2026-01-04'].map((day) => `${day}T00:00:00.000000Z`)
       for (const timestamp of times) await chain.append(store, [{ timestamp }])
-      await assertFinds(store, { since: '2025-06-01T00:00:00.000000Z', until: '2026-02-01T00:00:00.000000Z' }, [1, 2, 3, 5].map((seq) => chain.lines[seq] as string), 'a range')
+      await assertFinds(
+        store,
+        { since: '2025-06-01T00:00:00.000000Z', until: '2026-02-01T00:00:00.000000Z' },
+        [1, 2, 3, 5].map((seq) => chain.lines[seq] as string),
+        'a range',
+      )
     },
   },
   {
     name: 'of several values any fits, of several filters all',
     async run(bench) {
       const { store, chain } = await varied(bench)
-      await assertFinds(store, { actor: ['a', 'A', 'a'] }, fitting(chain, ({ actor }) => actor === 'a' || actor === 'A'), 'two actors')
+      await assertFinds(
+        store,
+        { actor: ['a', 'A', 'a'] },
+        fitting(chain, ({ actor }) => actor === 'a' || actor === 'A'),
+        'two actors',
+      )
       const both = fitting(chain, ({ actor, outcome }) => (actor === 'a' || actor === 'é') && outcome === 'denied')
       await assertFinds(store, { actor: ['a', 'é'], outcome: ['denied'] }, both, 'actors and outcome')
     },
@@ -204,7 +272,8 @@ export const filterCases: readonly Scenario[] = [
       const { store, chain } = await varied(bench, 50)
       await assertFinds(store, {}, chain.lines, 'no filter')
       await assertFinds(store, { tags: [] }, chain.lines, 'none of the tags')
-      for (const column of ['run_id', 'actor', 'correlation_id', 'provider', 'outcome'] as const) await assertFinds(store, { [column]: [] }, [], column)
+      for (const column of ['run_id', 'actor', 'correlation_id', 'provider', 'outcome'] as const)
+        await assertFinds(store, { [column]: [] }, [], column)
     },
   },
   {
@@ -215,7 +284,10 @@ export const filterCases: readonly Scenario[] = [
       for (let i = 0; i < 25 * bench.effort; i++) {
         const from = random.below(200)
         const part = { from, before: from + random.below(100), reverse: random.chance(0.5), limit: 1 + random.below(30) }
-        const inWindow = fitting(chain, (header) => header.seq >= from && header.seq < part.before && outcome.includes(header.outcome as 'success'))
+        const inWindow = fitting(
+          chain,
+          (header) => header.seq >= from && header.seq < part.before && outcome.includes(header.outcome as 'success'),
+        )
         const expected = (part.reverse ? inWindow.toReversed() : inWindow).slice(0, part.limit)
         assertLines(await linesOf(store, { ...part, filter: { outcome } }), expected, JSON.stringify(part))
       }
@@ -238,7 +310,11 @@ export const filterCases: readonly Scenario[] = [
       const { store, chain, random } = await varied(bench)
       for (const column of TALLY_COLUMNS) {
         for (const filter of [{}, someFilter(random), someFilter(random), { actor: ['nobody'] }]) {
-          assert.deepEqual(sorted(await store.tally(column, filter)), sorted(tallied(chain, column, filter)), `${column} of ${JSON.stringify(filter)}`)
+          assert.deepEqual(
+            sorted(await store.tally(column, filter)),
+            sorted(tallied(chain, column, filter)),
+            `${column} of ${JSON.stringify(filter)}`,
+          )
         }
       }
     },

@@ -34,7 +34,11 @@ export const flowCases: readonly Scenario[] = [
         return seqs
       }
       const all = await Promise.all(Array.from({ length: 64 }, (_, i) => caller(`agent-${i}`)))
-      for (const seqs of all) assert.deepEqual(seqs, seqs.toSorted((a, b) => a - b))
+      for (const seqs of all)
+        assert.deepEqual(
+          seqs,
+          seqs.toSorted((a, b) => a - b),
+        )
       assert.equal(new Set(all.flat()).size, 320)
       assert.equal(await sizeOf(ledger), 321)
       await assertSound(ledger)
@@ -49,7 +53,10 @@ export const flowCases: readonly Scenario[] = [
       while (!store.seen.some(({ fault }) => fault === 'delay')) await new Promise((resolve) => setImmediate(resolve))
       const rest = Array.from({ length: 200 }, () => ledger.record(someCall()))
       await Promise.all([first, ...rest])
-      assert.deepEqual(store.seen.filter(({ call }) => call === 'append').map(({ seqs }) => seqs.length), [1, 1, 200])
+      assert.deepEqual(
+        store.seen.filter(({ call }) => call === 'append').map(({ seqs }) => seqs.length),
+        [1, 1, 200],
+      )
       await assertSound(ledger)
     },
   },
@@ -60,7 +67,10 @@ export const flowCases: readonly Scenario[] = [
       const big = 'x'.repeat(90_000)
       await Promise.all([
         ...Array.from({ length: 23 }, () => ledger.record(someCall())),
-        ledger.append('s', Array.from({ length: 12 }, () => STEP)),
+        ledger.append(
+          's',
+          Array.from({ length: 12 }, () => STEP),
+        ),
         ...Array.from({ length: 4 }, () => ledger.record(someCall({ raw_output: big }))),
       ])
       for (const { seqs } of store.seen) assert.ok(seqs.length <= 5 + 11, `a batch of ${seqs.length} records`)
@@ -79,7 +89,8 @@ export const flowCases: readonly Scenario[] = [
       const results = await Promise.allSettled(all)
       assert.ok(settledAs(results, 'rejected') >= 30, 'the queue takes ten, not fifty')
       assert.ok(settledAs(results, 'fulfilled') >= 10)
-      for (const result of results) if (result.status === 'rejected') await assertRefused(Promise.reject(result.reason as Error), 'queue_full')
+      for (const result of results)
+        if (result.status === 'rejected') await assertRefused(Promise.reject(result.reason as Error), 'queue_full')
       assert.equal(await sizeOf(ledger), 1 + settledAs(results, 'fulfilled'))
       await ledger.ready()
       for (let i = 0; i < 50; i++) await ledger.record(someCall({ run_id: `r${i}` }))
@@ -280,7 +291,10 @@ export const flowCases: readonly Scenario[] = [
       }
       await ledger.flush()
       const outcomes = (await ledger.getEntriesByCorrelation('c')).map(({ header }) => header.outcome)
-      assert.deepEqual(outcomes, ways.map(([, , outcome]) => outcome))
+      assert.deepEqual(
+        outcomes,
+        ways.map(([, , outcome]) => outcome),
+      )
       await assertSound(ledger)
     },
   },
@@ -289,7 +303,10 @@ export const flowCases: readonly Scenario[] = [
     async run(bench) {
       const { ledger } = await newLedger(bench)
       let during: string[] = []
-      await ledger.call({ agent_name: 'a', method_name: 'm' }, async () => (during = await typesOf(ledger)), { capture: 'start-and-end', durable: true })
+      await ledger.call({ agent_name: 'a', method_name: 'm' }, async () => (during = await typesOf(ledger)), {
+        capture: 'start-and-end',
+        durable: true,
+      })
       assert.deepEqual(during, ['LedgerCreated', 'AgentCallStarted'])
       const [, started, completed] = await recordsOf(ledger.read())
       assert.equal(completed?.header.causation_id, started?.run_id)

@@ -34,7 +34,8 @@ class Heard implements AuditSink {
   file(name: string | null, first_seq: number | null): void {
     this.#inFile = true
     this.#lastPosition = -1
-    if (name !== null && first_seq !== this.lines.length) this.troubles.push(`the file ${name} begins at ${first_seq}, not at ${this.lines.length}`)
+    if (name !== null && first_seq !== this.lines.length)
+      this.troubles.push(`the file ${name} begins at ${first_seq}, not at ${this.lines.length}`)
   }
 
   line(bytes: Uint8Array, start: number, end: number, position: number): void {
@@ -77,7 +78,12 @@ export const lifeCases: readonly Scenario[] = [
       const again = await bench.reopen(store)
       await assertHeld(again, chain)
       assert.equal(again.recovered, null)
-      await assertFinds(again, { tags: ['t1'] }, chain.lines.filter((_, seq) => chain.records[seq]?.header.tags?.[0] === 't1'), 'by tag')
+      await assertFinds(
+        again,
+        { tags: ['t1'] },
+        chain.lines.filter((_, seq) => chain.records[seq]?.header.tags?.[0] === 't1'),
+        'by tag',
+      )
     },
   },
   {

@@ -21,7 +21,11 @@ async function busy(bench: Bench): Promise<LedgerBench> {
         provider_name: `provider-${i % 2}`,
         model_name: `model-${i % 6}`,
       }),
-      { outcome: i % 7 === 0 ? 'failure' : 'success', tags: [`tag-${i % 2}`, `three-${i % 3}`], ...(i > 0 ? { causation_id: `call-${i - 1}` } : {}) },
+      {
+        outcome: i % 7 === 0 ? 'failure' : 'success',
+        tags: [`tag-${i % 2}`, `three-${i % 3}`],
+        ...(i > 0 ? { causation_id: `call-${i - 1}` } : {}),
+      },
     )
   }
   return made
@@ -51,7 +55,8 @@ async function allPages(ledger: Ledger, query: Query, between: () => Promise<unk
   return records
 }
 
-const AT = (i: number): string => `2026-01-01T00:${String(Math.floor((i + 1) / 60)).padStart(2, '0')}:${String((i + 1) % 60).padStart(2, '0')}Z`
+const AT = (i: number): string =>
+  `2026-01-01T00:${String(Math.floor((i + 1) / 60)).padStart(2, '0')}:${String((i + 1) % 60).padStart(2, '0')}Z`
 
 export const queryCases: readonly Scenario[] = [
   {
@@ -92,7 +97,10 @@ export const queryCases: readonly Scenario[] = [
     name: 'pages are a hundred records unless said, and their cursors end',
     async run(bench) {
       const { ledger } = await newLedger(bench)
-      await ledger.append('s', Array.from({ length: 250 }, (_, i) => ({ type: 'StepTaken', data: {}, run_id: `e${i}` })))
+      await ledger.append(
+        's',
+        Array.from({ length: 250 }, (_, i) => ({ type: 'StepTaken', data: {}, run_id: `e${i}` })),
+      )
       const sizes: number[] = []
       let cursor: string | null = null
       do {
@@ -135,9 +143,15 @@ export const queryCases: readonly Scenario[] = [
     name: 'entries of one correlation come oldest first, all of them',
     async run(bench) {
       const { ledger } = await newLedger(bench)
-      await ledger.append('s', Array.from({ length: 300 }, (_, i) => ({ type: 'StepTaken', data: { i }, correlation_id: i % 2 === 0 ? 'even' : 'odd' })))
+      await ledger.append(
+        's',
+        Array.from({ length: 300 }, (_, i) => ({ type: 'StepTaken', data: { i }, correlation_id: i % 2 === 0 ? 'even' : 'odd' })),
+      )
       const entries = await ledger.getEntriesByCorrelation('even')
-      assert.deepEqual(entries.map(({ entry }) => entry?.['i']), Array.from({ length: 150 }, (_, i) => 2 * i))
+      assert.deepEqual(
+        entries.map(({ entry }) => entry?.['i']),
+        Array.from({ length: 150 }, (_, i) => 2 * i),
+      )
       assert.deepEqual(await ledger.getEntriesByCorrelation('neither'), [])
       assert.equal(await ledger.get('nobody'), undefined)
     },
@@ -163,7 +177,12 @@ export const queryCases: readonly Scenario[] = [
         [{ stream: 'task-0', reverse: true, from: 11 }, [11, 6, 1]],
         [{ stream: 'nobody' }, []],
       ]
-      for (const [range, seqs] of cases) assert.deepEqual((await recordsOf(ledger.read(range))).map(({ seq }) => seq), seqs, JSON.stringify(range))
+      for (const [range, seqs] of cases)
+        assert.deepEqual(
+          (await recordsOf(ledger.read(range))).map(({ seq }) => seq),
+          seqs,
+          JSON.stringify(range),
+        )
     },
   },
   {
@@ -196,11 +215,25 @@ export const queryCases: readonly Scenario[] = [
     async run(bench) {
       const { ledger } = await busy(bench)
       const page = await ledger.query({ limit: 5 })
-      const ranges: Query[] = [{ limit: 0 }, { limit: 10_001 }, { limit: 1.5 }, { cursor: 'x' }, { cursor: page.cursor, order: 'newest' }, { order: 'up' as never }]
-      for (const query of [...ranges, { since: 'yesterday' }, { until: '2026-01-01T00:00:00' }, { since: new Date(NaN) }, { outcome: 'great' as never }]) {
+      const ranges: Query[] = [
+        { limit: 0 },
+        { limit: 10_001 },
+        { limit: 1.5 },
+        { cursor: 'x' },
+        { cursor: page.cursor, order: 'newest' },
+        { order: 'up' as never },
+      ]
+      for (const query of [
+        ...ranges,
+        { since: 'yesterday' },
+        { until: '2026-01-01T00:00:00' },
+        { since: new Date(NaN) },
+        { outcome: 'great' as never },
+      ]) {
         await assertMisuse(() => ledger.query(query), RangeError)
       }
-      for (const query of [{ agent: 'x' }, { actor: 7 }, { actor: ['x', null] }] as Query[]) await assertMisuse(() => ledger.query(query), TypeError)
+      for (const query of [{ agent: 'x' }, { actor: 7 }, { actor: ['x', null] }] as Query[])
+        await assertMisuse(() => ledger.query(query), TypeError)
       await assertMisuse(() => ledger.count({ limit: 5 } as never), TypeError)
       await assertMisuse(() => ledger.tally('salt' as never), RangeError)
       await assertMisuse(() => recordsOf(ledger.read({ from: 1, after: 1 })), TypeError)

@@ -98,7 +98,11 @@ export const readCases: readonly Scenario[] = [
     async run(bench) {
       const { store, chain } = await bench.started()
       const text = 'x'.repeat(300_000)
-      for (let i = 0; i < 10; i++) await chain.append(store, Array.from({ length: 8 }, () => ({ entry: { text } })))
+      for (let i = 0; i < 10; i++)
+        await chain.append(
+          store,
+          Array.from({ length: 8 }, () => ({ entry: { text } })),
+        )
       for (const reverse of [false, true]) {
         let count = 0
         for await (const lines of store.read(selection({ reverse }))) {
@@ -179,16 +183,18 @@ export const byteCases: readonly Scenario[] = [
   ),
   keepsBytes(
     'keeps every character of names',
-    ['a"b\\c/d', '\u2028\u2029', 'é e\u0301 \ufeff', '🦊\u{10ffff}', "'; drop table records; --", '},"salt":"', 'x'.repeat(512)].map((text) => ({
-      stream: text,
-      actor: text,
-      action: text,
-      run_id: text,
-      correlation_id: text,
-      causation_id: text,
-      tags: [text],
-      type: text,
-    })),
+    ['a"b\\c/d', '\u2028\u2029', 'é e\u0301 \ufeff', '🦊\u{10ffff}', "'; drop table records; --", '},"salt":"', 'x'.repeat(512)].map(
+      (text) => ({
+        stream: text,
+        actor: text,
+        action: text,
+        run_id: text,
+        correlation_id: text,
+        causation_id: text,
+        tags: [text],
+        type: text,
+      }),
+    ),
   ),
   keepsBytes('keeps numbers as they are spelled', [
     { entry: { numbers: [0, -1, 1e30, 1e-7, 0.1, 123456789012345, Number.MAX_SAFE_INTEGER, 5e-324, 1.7976931348623157e308, 1e21] } },

@@ -134,7 +134,10 @@ export const recordCases: readonly Scenario[] = [
       await ledger.record(FULL, { causation_id: 'cause', tags: ['z', 'a', 'z', '\u{10000}', '\uffff'] })
       await ledger.record(someCall({ run_id: 'other', correlation_id: 'task-42' }), { stream: 'elsewhere' })
       const { header } = (await ledger.get('run-full'))!
-      assert.deepEqual([header.actor, header.action, header.type, header.schema, header.v], ['analyst', 'summarise', 'AgentCallCompleted', 1, 1])
+      assert.deepEqual(
+        [header.actor, header.action, header.type, header.schema, header.v],
+        ['analyst', 'summarise', 'AgentCallCompleted', 1, 1],
+      )
       assert.deepEqual([header.stream, header.correlation_id, header.causation_id], ['task-42', 'task-42', 'cause'])
       assert.deepEqual(header.tags, ['a', 'z', '\u{10000}', '\uffff'])
       assert.equal(header.timestamp, '2026-01-01T00:00:00.250000Z')
@@ -180,7 +183,8 @@ export const recordCases: readonly Scenario[] = [
         [someCall({ agent_name: 'x'.repeat(513) }), /actor/],
         [someCall({ correlation_id: 'a\u0007b' }), /correlation_id|stream/],
       ]
-      for (const [entry, name] of wrong) assert.match((await assertRefused(ledger.record(entry as LedgerEntryInput), 'invalid_entry')).message, name)
+      for (const [entry, name] of wrong)
+        assert.match((await assertRefused(ledger.record(entry as LedgerEntryInput), 'invalid_entry')).message, name)
       await assertMisuse(() => ledger.record(someCall(), { outcom: 'success' } as never), TypeError)
       assert.equal(await sizeOf(ledger), 1)
     },
@@ -217,7 +221,10 @@ export const recordCases: readonly Scenario[] = [
         ledger.record(someCall({ raw_output: 'x'.repeat(16 * 1024 * 1024) })),
         ledger.record(someCall({ run_id: 'after' })),
       ])
-      assert.deepEqual(results.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled'])
+      assert.deepEqual(
+        results.map(({ status }) => status),
+        ['fulfilled', 'rejected', 'fulfilled'],
+      )
       await assertRefused(Promise.reject((results[1] as PromiseRejectedResult).reason), 'too_large')
       assert.equal(await sizeOf(ledger), 3)
     },
@@ -339,7 +346,13 @@ export const idempotencyCases: readonly Scenario[] = [
       await assertRefused(ledger.append('s', [...events, { type: 'StepTaken', data: {}, run_id: 'd' }]), 'run_id_conflict')
       await assertRefused(ledger.append('s', [events[0]!, { ...events[1]!, data: {} }]), 'run_id_conflict')
       await assertRefused(ledger.append('t', events), 'run_id_conflict')
-      await assertRefused(ledger.append('s', [{ ...events[0]!, run_id: 'x' }, { ...events[0]!, run_id: 'x' }]), 'run_id_conflict')
+      await assertRefused(
+        ledger.append('s', [
+          { ...events[0]!, run_id: 'x' },
+          { ...events[0]!, run_id: 'x' },
+        ]),
+        'run_id_conflict',
+      )
       assert.equal(await sizeOf(ledger), 4)
       await assertSound(ledger)
     },

@@ -19,7 +19,11 @@ async function expects(ledger: Ledger, stream: string, expectedVersion: Expected
     assert.equal(await sizeOf(ledger), size + 1)
     return
   }
-  const { details } = await assertRefused(ledger.append(stream, STEP, { expectedVersion }), 'version_conflict', `${stream} at ${expectedVersion}`)
+  const { details } = await assertRefused(
+    ledger.append(stream, STEP, { expectedVersion }),
+    'version_conflict',
+    `${stream} at ${expectedVersion}`,
+  )
   assert.deepEqual([details['expected'], details['actual']], [expectedVersion, actual < 0 ? 'no-stream' : actual])
   assert.equal(await sizeOf(ledger), size)
 }
@@ -30,10 +34,22 @@ export const streamCases: readonly Scenario[] = [
     async run(bench) {
       const { ledger } = await newLedger(bench)
       const [first] = await ledger.append('cart-1', STEP)
-      const given = { type: 'CartPaid', data: { a: 1 }, actor: 'user-7', action: 'pay', outcome: 'failure', schema: 3, tags: ['x'], run_id: 'mine' } as const
+      const given = {
+        type: 'CartPaid',
+        data: { a: 1 },
+        actor: 'user-7',
+        action: 'pay',
+        outcome: 'failure',
+        schema: 3,
+        tags: ['x'],
+        run_id: 'mine',
+      } as const
       await ledger.append('cart-1', { ...given, timestamp: '2020-01-01T00:00:00Z', correlation_id: 'c', causation_id: first!.run_id })
       const { header, entry } = (await ledger.get(first!.run_id))!
-      assert.deepEqual([header.actor, header.action, header.outcome, header.schema, header.stream], ['tester', 'StepTaken', 'success', 1, 'cart-1'])
+      assert.deepEqual(
+        [header.actor, header.action, header.outcome, header.schema, header.stream],
+        ['tester', 'StepTaken', 'success', 1, 'cart-1'],
+      )
       assert.deepEqual(entry, { step: 1 })
       const other = (await ledger.get('mine'))!.header
       assert.deepEqual([other.actor, other.action, other.outcome, other.schema, other.tags], ['user-7', 'pay', 'failure', 3, ['x']])
@@ -100,11 +116,17 @@ export const streamCases: readonly Scenario[] = [
     async run(bench) {
       const { ledger } = await newLedger(bench)
       const [many, one, two] = await Promise.all([
-        ledger.append('s', Array.from({ length: 50 }, (_, step) => ({ type: 'StepTaken', data: { step } }))),
+        ledger.append(
+          's',
+          Array.from({ length: 50 }, (_, step) => ({ type: 'StepTaken', data: { step } })),
+        ),
         ledger.append('s', STEP),
         ledger.append('t', [STEP, STEP]),
       ])
-      assert.deepEqual(many.map(({ stream_version }) => stream_version), Array.from({ length: 50 }, (_, i) => i))
+      assert.deepEqual(
+        many.map(({ stream_version }) => stream_version),
+        Array.from({ length: 50 }, (_, i) => i),
+      )
       for (const receipts of [many, two]) {
         const last = receipts.at(-1)!.seq
         assert.equal(last - receipts[0]!.seq, receipts.length - 1)
@@ -131,7 +153,13 @@ export const streamCases: readonly Scenario[] = [
     name: 'an append of more than ten thousand events is refused',
     async run(bench) {
       const { ledger } = await newLedger(bench)
-      await assertRefused(ledger.append('s', Array.from({ length: 10_001 }, () => STEP)), 'too_large')
+      await assertRefused(
+        ledger.append(
+          's',
+          Array.from({ length: 10_001 }, () => STEP),
+        ),
+        'too_large',
+      )
       assert.equal(await sizeOf(ledger), 1)
     },
   },
@@ -151,7 +179,10 @@ export const streamCases: readonly Scenario[] = [
         ledger.record(someCall()),
       ])
       const expected = [true, false, true, false, true, false, true, true]
-      assert.deepEqual(results.map(({ status }) => status === 'fulfilled'), expected)
+      assert.deepEqual(
+        results.map(({ status }) => status === 'fulfilled'),
+        expected,
+      )
       assert.equal(await sizeOf(ledger), 2 + 6)
       await assertSound(ledger)
     },
@@ -175,7 +206,10 @@ export const streamCases: readonly Scenario[] = [
       }
       await Promise.all(Array.from({ length: 20 }, increment))
       const values = (await recordsOf(ledger.read({ stream: 'counter' }))).map(({ entry }) => entry?.['value'])
-      assert.deepEqual(values, Array.from({ length: 21 }, (_, i) => i))
+      assert.deepEqual(
+        values,
+        Array.from({ length: 21 }, (_, i) => i),
+      )
       await assertSound(ledger)
     },
   },
@@ -226,13 +260,19 @@ export const clockCases: readonly Scenario[] = [
     name: 'a clock that is back by 3 s holds recorded_at',
     async run(bench) {
       const times = await afterGoingBack(bench, 3 * SECOND_US)
-      assert.deepEqual(times, Array.from({ length: 4 }, () => [CALL, 3600]))
+      assert.deepEqual(
+        times,
+        Array.from({ length: 4 }, () => [CALL, 3600]),
+      )
     },
   },
   {
     name: 'a clock that is back by 5 s holds recorded_at, and by a microsecond more does not',
     async run(bench) {
-      assert.deepEqual(await afterGoingBack(bench, 5 * SECOND_US), Array.from({ length: 4 }, () => [CALL, 3600]))
+      assert.deepEqual(
+        await afterGoingBack(bench, 5 * SECOND_US),
+        Array.from({ length: 4 }, () => [CALL, 3600]),
+      )
       const back = 3600 - 5.000001
       assert.deepEqual(await afterGoingBack(bench, 5 * SECOND_US + 1), [
         [CALL, 3600],
@@ -292,7 +332,8 @@ export const clockCases: readonly Scenario[] = [
     name: 'when it happened may lie anywhere, before and after it is recorded',
     async run(bench) {
       const { ledger } = await newLedger(bench)
-      for (const timestamp_end of ['1970-01-01T00:00:00Z', '2999-12-31T23:59:59.999999Z', '0001-01-01T00:00:00Z']) await ledger.record(someCall({ timestamp_end }))
+      for (const timestamp_end of ['1970-01-01T00:00:00Z', '2999-12-31T23:59:59.999999Z', '0001-01-01T00:00:00Z'])
+        await ledger.record(someCall({ timestamp_end }))
       await assertSound(ledger)
     },
   },

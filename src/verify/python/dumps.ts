@@ -11,23 +11,17 @@ export interface DumpsOptions {
   readonly depth_max?: number
 }
 
-/** Characters that stand for themselves between quotes; DEL is none. */
+/** Needs its quotes and nothing else. */
 const PLAIN = /^[ !#-[\]-~]*$/
-const TO_ESCAPE = /[^ !#-[\]-~]/g
-const SHORT: Readonly<Record<string, string>> = {
-  '"': '\\"',
-  '\\': '\\\\',
-  '\b': '\\b',
-  '\f': '\\f',
-  '\n': '\\n',
-  '\r': '\\r',
-  '\t': '\\t',
-}
+const BEYOND_ASCII = /[\u007f-\uffff]/
+const ALL_BEYOND_ASCII = /[\u007f-\uffff]/g
 
-/** The letters of a Python string with all but ASCII escaped, without quotes: as `json.dumps` writes it. */
-export function escapePython(text: string): string {
-  if (PLAIN.test(text)) return text
-  return text.replace(TO_ESCAPE, (unit) => SHORT[unit] ?? `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+/** A text in quotes. What both languages escape they escape alike; Python escapes DEL and all above it too. */
+export function quotePython(text: string): string {
+  if (text.length < 64 && PLAIN.test(text)) return `"${text}"`
+  const quoted = JSON.stringify(text)
+  if (!BEYOND_ASCII.test(quoted)) return quoted
+  return quoted.replace(ALL_BEYOND_ASCII, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** `float.__repr__`, and the names that `json.dumps` gives to what no JSON has. Both languages take the shortest digits that read back. */
@@ -49,8 +43,9 @@ function byCodePoint(a: string, b: string): number {
   let at = 0
   while (at < length && a.charCodeAt(at) === b.charCodeAt(at)) at++
   if (at === length) return a.length - b.length
-  // The strings may differ in the second half of a pair, or one may have a pair where the other has its first half alone.
-  if (at > 0 && (a.charCodeAt(at - 1) & 0xfc00) === 0xd800) at--
+  // A second half belongs to the first half before it, if there is one; the other string may have that one alone.
+  const isFirst = at > 0 && (a.charCodeAt(at - 1) & 0xfc00) === 0xd800
+  if (isFirst && ((a.charCodeAt(at) & 0xfc00) === 0xdc00 || (b.charCodeAt(at) & 0xfc00) === 0xdc00)) at--
   return a.codePointAt(at)! - b.codePointAt(at)!
 }
 
@@ -69,7 +64,7 @@ interface Frame {
 function scalar(value: null | boolean | bigint | number | string): string {
   switch (typeof value) {
     case 'string':
-      return `"${escapePython(value)}"`
+      return quotePython(value)
     case 'number':
       return reprFloat(value)
     case 'bigint':
@@ -113,7 +108,7 @@ export function dumps(value: PythonValue, options: DumpsOptions = {}): string {
       current = (frame.values as readonly PythonValue[])[frame.next++]!
     } else {
       const key = frame.keys[frame.next++]!
-      text += `"${escapePython(key)}": `
+      text += `${quotePython(key)}: `
       current = (frame.values as PythonDict).get(key)!
     }
   }

@@ -76,6 +76,8 @@ export class PythonLedgerVerifier {
   /** The last chunk that Python has read for the lines so far, and the first line for which it read that one. */
   #chunk = -1
   #chunkLine = 0
+  /** The line before ended with a bare CR. */
+  #afterReturn = false
 
   constructor(options: PythonLedgerOptions = {}) {
     this.#sha256 = options.sha256 ?? sha256
@@ -95,7 +97,7 @@ export class PythonLedgerVerifier {
     return line === null ? [] : [this.#check(line)]
   }
 
-  /** What is known of the file so far. */
+  /** What is known of the file so far; before the end, what Python does may still change, as it decodes ahead. */
   report(): PythonLedgerReport {
     return {
       verdict: this.#stop?.verdict ?? { says: 'ok' },
@@ -110,13 +112,14 @@ export class PythonLedgerVerifier {
 
   #check(line: UniversalLine): PythonLine {
     this.#number++
-    const faultAt = line.bytes === null ? -1 : utf8FaultAt(line.bytes)
-    const text = line.bytes === null || faultAt !== -1 ? null : decodeText(line.bytes)
+    const text = line.bytes === null ? null : tryDecode(line.bytes)
+    const faultAt = line.bytes === null || text !== null ? -1 : utf8FaultAt(line.bytes)
     const check = text === null ? unread(line, faultAt) : this.#checkText(text)
     const findings = [...check.findings, ...this.#endingFindings(line)]
     for (const { code } of findings) this.#findings.set(code, (this.#findings.get(code) ?? 0) + 1)
     this.#followPython(line, faultAt, check.verdict)
-    const bytes = faultAt === -1 ? null : line.bytes!.slice()
+    // Not `slice`: Node's Buffer, which a chunk may be, has one that does not copy.
+    const bytes = faultAt === -1 ? null : new Uint8Array(line.bytes!)
     return { ...check, findings, number: this.#number, byte: line.byte, length: line.length, ending: line.ending, text, bytes }
   }
 
@@ -133,7 +136,8 @@ export class PythonLedgerVerifier {
   #endingFindings({ ending }: UniversalLine): ReturnType<typeof pythonFinding>[] {
     this.#firstEnding ??= ending
     if (ending === '') return [pythonFinding('torn_line')]
-    return ending === '\r' || ending !== this.#firstEnding ? [pythonFinding('line_ending', '\n', ending)] : []
+    if (ending !== '\r' && ending === this.#firstEnding) return []
+    return [pythonFinding('line_ending', this.#firstEnding === '\r\n' ? '\r\n' : '\n', ending)]
   }
 
   /**
@@ -141,23 +145,43 @@ export class PythonLedgerVerifier {
    * chunk, be it some lines before, and before it looks at that line.
    */
   #followPython(line: UniversalLine, faultAt: number, verdict: PythonVerdict): void {
-    const end = line.byte + line.length
-    // Behind a CR it waits for the next character. A line without ending is the last: nothing comes after its chunk.
-    const chunk = line.ending === '' ? Infinity : Math.floor((end + line.ending.length - (line.ending === '\r' ? 0 : 1)) / CHUNK_BYTES)
+    if (this.#afterReturn) this.#waitBehindReturn(line)
     if (faultAt !== -1) {
       const atEnd = line.ending === '' && faultAt === line.length
-      const faultChunk = atEnd ? Infinity : Math.floor((line.byte + faultAt) / CHUNK_BYTES)
-      if (this.#stop === null || faultChunk <= this.#stop.chunk) {
-        const isRead = faultChunk <= this.#chunk
-        this.#stop = { verdict, line: isRead ? this.#chunkLine : this.#number, chunk: -1 }
+      const chunk = atEnd ? Infinity : Math.floor((line.byte + faultAt) / CHUNK_BYTES)
+      if (this.#stop === null || chunk <= this.#stop.chunk) {
+        this.#stop = { verdict, line: chunk <= this.#chunk ? this.#chunkLine : this.#number, chunk: -1 }
       }
-    } else if (verdict.says !== 'ok' && this.#stop === null) {
-      this.#stop = { verdict, line: this.#number, chunk }
     }
-    if (chunk > this.#chunk) {
-      this.#chunk = chunk
-      this.#chunkLine = this.#number
-    }
+    // It reads a line without ending to the end of the file, and behind a CR it waits for the next character.
+    const last = line.byte + line.length + (line.ending === '\n' ? 0 : 1)
+    this.#reads(line.ending === '' ? Infinity : Math.floor(last / CHUNK_BYTES), this.#number)
+    if (verdict.says !== 'ok') this.#stop ??= { verdict, line: this.#number, chunk: this.#chunk }
+    this.#afterReturn = line.ending === '\r'
+  }
+
+  #reads(chunk: number, line: number): void {
+    if (chunk <= this.#chunk) return
+    this.#chunk = chunk
+    this.#chunkLine = line
+  }
+
+  /** The character behind a CR may begin in one chunk and end in the next; then the line before had to wait for that one. */
+  #waitBehindReturn({ bytes, byte }: UniversalLine): void {
+    const chunk = Math.floor(byte / CHUNK_BYTES) + 1
+    const inside = chunk * CHUNK_BYTES - byte
+    if (bytes === null || inside > 3) return
+    for (let length = 1; length <= inside; length++) if (utf8FaultAt(bytes.subarray(0, length)) !== length) return
+    this.#reads(chunk, this.#number - 1)
+    if (this.#stop?.line === this.#number - 1) this.#stop = { ...this.#stop, chunk }
+  }
+}
+
+function tryDecode(bytes: Uint8Array): string | null {
+  try {
+    return decodeText(bytes)
+  } catch {
+    return null
   }
 }
 

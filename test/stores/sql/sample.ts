@@ -1,7 +1,14 @@
 /** Headers for the tests of src/stores/sql, and a table of them. */
 import fc from 'fast-check'
 import type { RecordFilter } from '../../../src/ledger/store.ts'
-import { INDEX_COLUMNS, INDEX_COLUMNS_SQL, INDEX_PLACEHOLDERS, INDEX_STATEMENTS, TAGS_TABLE_SQL, indexColumns } from '../../../src/stores/sql/columns.ts'
+import {
+  INDEX_COLUMNS,
+  INDEX_COLUMNS_SQL,
+  INDEX_PLACEHOLDERS,
+  INDEX_STATEMENTS,
+  TAGS_TABLE_SQL,
+  indexColumns,
+} from '../../../src/stores/sql/columns.ts'
 import { openDatabase } from '../../../src/stores/sql/driver.ts'
 import type { Database, DriverName } from '../../../src/stores/sql/driver.ts'
 import { OUTCOMES } from '../../../src/verify/header.ts'
@@ -81,11 +88,16 @@ export const samples: fc.Arbitrary<Sample[]> = fc
     })),
   )
 
-const anyOf = fc.array(fc.oneof({ weight: 5, arbitrary: name }, { weight: 1, arbitrary: fc.constantFrom('nobody', '\ud800', 'a\0', '') }), { maxLength: 4 })
+const anyOf = fc.array(fc.oneof({ weight: 5, arbitrary: name }, { weight: 1, arbitrary: fc.constantFrom('nobody', '\ud800', 'a\0', '') }), {
+  maxLength: 4,
+})
 
 export const filters: fc.Arbitrary<RecordFilter> = fc.record(
   {
-    run_id: fc.array(fc.nat(50).map((seq) => `run-${seq}`), { maxLength: 50 }),
+    run_id: fc.array(
+      fc.nat(50).map((seq) => `run-${seq}`),
+      { maxLength: 50 },
+    ),
     correlation_id: anyOf,
     causation_id: anyOf,
     actor: anyOf,

@@ -45,20 +45,25 @@ describe.each(DRIVERS)('%s', (driver) => {
       limit: fc.oneof(fc.constant(Infinity), fc.nat(20)),
     })
     await fc.assert(
-      fc.asyncProperty(samples, fc.array(selections, { minLength: 1, maxLength: 12 }), fc.integer({ min: 1, max: 7 }), async (all, asked, page) => {
-        const database = await tableOf(driver, all)
-        for (const selection of asked) {
-          const fitting = all.filter((each) => fitsFilter(selection.filter, each.header, each.provider, each.model))
-          const seqs = fitting.map((each) => each.header.seq).filter((seq) => seq >= selection.from && seq < selection.before)
-          if (selection.reverse) seqs.reverse()
-          expect(seqsOf(database, selection, page)).toEqual(seqs.slice(0, selection.limit))
-          expect(countRecords(database, selection.filter)).toBe(fitting.length)
-          for (const column of TALLY_COLUMNS) {
-            expect(byKey(tallyRecords(database, column, selection.filter))).toEqual(byKey(tallyOf(column, fitting)))
+      fc.asyncProperty(
+        samples,
+        fc.array(selections, { minLength: 1, maxLength: 12 }),
+        fc.integer({ min: 1, max: 7 }),
+        async (all, asked, page) => {
+          const database = await tableOf(driver, all)
+          for (const selection of asked) {
+            const fitting = all.filter((each) => fitsFilter(selection.filter, each.header, each.provider, each.model))
+            const seqs = fitting.map((each) => each.header.seq).filter((seq) => seq >= selection.from && seq < selection.before)
+            if (selection.reverse) seqs.reverse()
+            expect(seqsOf(database, selection, page)).toEqual(seqs.slice(0, selection.limit))
+            expect(countRecords(database, selection.filter)).toBe(fitting.length)
+            for (const column of TALLY_COLUMNS) {
+              expect(byKey(tallyRecords(database, column, selection.filter))).toEqual(byKey(tallyOf(column, fitting)))
+            }
           }
-        }
-        database.close()
-      }),
+          database.close()
+        },
+      ),
       { numRuns: scale(100, 3000) },
     )
   })
