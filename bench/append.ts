@@ -4,13 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AuditLedger } from '../src/index.ts'
 import type { LedgerEntryInput } from '../src/index.ts'
-import type { SealedRecord, Store } from '../src/ledger/store.ts'
+import type { Store } from '../src/ledger/store.ts'
 import { openJsonlStore } from '../src/stores/jsonl/index.ts'
 import { openSqliteStore } from '../src/stores/sqlite/index.ts'
-import { keepBatches, linesOf } from './batches.ts'
+import { countBatches, linesOf, readBatches } from './batches.ts'
+import type { Batch } from './batches.ts'
 import { sqliteFloor } from './sqlite-floor.ts'
 
-type Batches = (readonly SealedRecord[])[]
+/** What was written, for the floor. */
+type Batches = Batch[]
 
 /** Seconds that `work` takes in a new folder. */
 export async function inFolder(work: (folder: string) => Promise<number>): Promise<number> {
@@ -38,10 +40,12 @@ async function recordAll(ledger: AuditLedger, calls: readonly LedgerEntryInput[]
 }
 
 async function appendTo(store: Store, calls: readonly LedgerEntryInput[], waiters: number, batches: Batches): Promise<number> {
-  const ledger = await AuditLedger.open('memory:', { store: keepBatches(store, batches), origin: 'example.com/bench', signer: null })
+  const sizes: number[] = []
+  const ledger = await AuditLedger.open('memory:', { store: countBatches(store, sizes), origin: 'example.com/bench', signer: null })
   // Record 0 is not part of the measurement.
-  batches.length = 0
+  sizes.length = 0
   const seconds = await timed(() => recordAll(ledger, calls, waiters))
+  batches.push(...(await readBatches(ledger, 1, sizes)))
   await ledger.close()
   return seconds
 }

@@ -1,23 +1,43 @@
-/** Keeps what a ledger hands its store, so that a floor can write the same bytes in the same batches. */
-import { formatLine } from '../src/verify/record.ts'
+/** What a ledger wrote, batch by batch, so that a floor can write the same bytes in the same batches. */
+import type { AuditLedger } from '../src/index.ts'
+import { indexedName } from '../src/ledger/filter.ts'
 import type { SealedRecord, Store } from '../src/ledger/store.ts'
+import { formatLine, readLine } from '../src/verify/record.ts'
 
-/** The store itself, with each batch that it takes put into `batches` too. */
-export function keepBatches(store: Store, batches: (readonly SealedRecord[])[]): Store {
+export type Batch = readonly SealedRecord[]
+
+/** The store itself, with the size of each batch that it takes put into `sizes`: keeping the records would be measured as garbage. */
+export function countBatches(store: Store, sizes: number[]): Store {
   return new Proxy(store, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       if (name !== 'append') return value.bind(target)
       return (...args: Parameters<Store['append']>) => {
-        batches.push(args[0])
+        sizes.push(args[0].length)
         return target.append(...args)
       }
     },
   })
 }
 
+function sealedAgain(line: string): SealedRecord {
+  const { hash, header, header_text, signatures_text, salt, entry_text } = readLine(Buffer.from(line))
+  if (salt === null || entry_text === null) throw new Error('the bench withholds nothing')
+  const entry = JSON.parse(entry_text) as { provider_name?: unknown; model_name?: unknown }
+  const names = { provider: indexedName(entry.provider_name), model: indexedName(entry.model_name) }
+  return { hash, header, header_text, signatures_text, salt, entry_text, ...names }
+}
+
+/** The records from position `from`, read back and cut into batches of these sizes. */
+export async function readBatches(ledger: AuditLedger, from: number, sizes: readonly number[]): Promise<Batch[]> {
+  const records: SealedRecord[] = []
+  for await (const { line } of ledger.read({ from })) records.push(sealedAgain(line))
+  let start = 0
+  return sizes.map((size) => records.slice(start, (start += size)))
+}
+
 /** A batch as the bytes that a file of lines gets. */
-export function linesOf(batch: readonly SealedRecord[]): Buffer {
+export function linesOf(batch: Batch): Buffer {
   return Buffer.from(batch.map((record) => `${formatLine(record)}\n`).join(''))
 }

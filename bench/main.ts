@@ -4,11 +4,11 @@
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { AuditLedger } from '../src/index.ts'
-import type { SealedRecord } from '../src/ledger/store.ts'
 import { appendJsonl, appendSqlite, floorJsonl, floorSqlite, inFolder } from './append.ts'
+import type { Batch } from './batches.ts'
 import { median, ratio, spread } from './figures.ts'
 import type { Measure } from './figures.ts'
 import { sampleCalls } from './sample.ts'
@@ -31,19 +31,17 @@ interface Row {
   readonly note: string
 }
 
-type Batches = (readonly SealedRecord[])[]
-
 /** `ours` hands the batches that it wrote to `floor`, round by round. */
 async function compare(
   what: string,
   records: number,
-  ours: (batches: Batches) => Promise<number>,
-  floor: (batches: Batches) => Promise<number>,
+  ours: (batches: Batch[]) => Promise<number>,
+  floor: (batches: Batch[]) => Promise<number>,
 ): Promise<Row> {
   const rates = { ours: [] as number[], floor: [] as number[] }
   const sizes: number[] = []
   for (let round = -1; round < ROUNDS; round++) {
-    const batches: Batches = []
+    const batches: Batch[] = []
     const [mine, bare] = [await ours(batches), await floor(batches)]
     // The first round warms up both.
     if (round < 0) continue
@@ -114,13 +112,20 @@ function commit(): string {
   }
 }
 
+/** Others at work on the machine spoil figures, and ratios too where one side waits for the disk and the other computes. */
+const loadBefore = loadavg()[0] ?? 0
+
 function report(rows: readonly Row[]): string {
   const [cpu] = cpus()
+  const busy =
+    loadBefore > cpus().length / 2
+      ? ` **The machine was busy with other things (load ${loadBefore.toFixed(1)} at the start): don't quote these figures.**`
+      : ''
   return `# Append and verification against raw floors
 
 ${new Date().toISOString().slice(0, 10)}, commit ${commit()}, Node.js ${process.version}, ${cpus().length} × ${cpu?.model.trim()}. ${ROUNDS} rounds, alternately with their floor;
 medians, lowest and highest in brackets, records a second. The ratio is the median of the ratios round by round. Figures of
-another machine, or another day, are not comparable; ratios are, roughly.
+another machine, or another day, are not comparable; ratios are, roughly.${busy}
 
 The floors: for JSONL, \`write\` and \`fdatasync\` of the same bytes in the same batches; for SQLite, the same driver, settings, columns and
 indexes, one transaction for each of the same batches; for verification, the two SHA-256 calls for each record.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Verifies a cortex-ledger ledger: its directory, or a file of record lines. Written from format.md alone, with nothing
-but the standard library of Python 3.9 or newer. Prints `seq code` for each problem; exit code 0: none, 1: problems.
+but the standard library of Python 3.9 or newer. Prints `seq code where` for each problem. Exit code 0: none, 1: some, 2: misuse.
 
     python3 verify.py LEDGER_DIR|FILE.jsonl [--json] [--canonical] [--origin ORIGIN]
 """
@@ -326,6 +326,18 @@ def verify_files(files, origin=None, spelling=False):
     return {'ok': not verifier.problems, 'size': verifier.head.seq + 1, 'head': head, 'problems': verifier.problems}
 
 
+def read_files(path):
+    paths = [(path, os.path.basename(path), None)]
+    if os.path.isdir(path):
+        names = sorted(name for name in os.listdir(os.path.join(path, 'segments')) if re.fullmatch(r'[0-9]{20}\.jsonl', name))
+        paths = [(os.path.join(path, 'segments', name), 'segments/' + name, int(name[:20])) for name in names]
+    files = []
+    for place, name, promised in paths:
+        with open(place, 'rb') as file:
+            files.append((name, promised, file.read()))
+    return files
+
+
 def main():
     parser = argparse.ArgumentParser(description='Verifies a cortex-ledger ledger, or a file of record lines.')
     parser.add_argument('ledger')
@@ -333,13 +345,10 @@ def main():
     parser.add_argument('--canonical', action='store_true', help='check the spelling of entries too')
     parser.add_argument('--origin', help='the origin that the ledger must have')
     args = parser.parse_args()
-    paths, files = [(args.ledger, os.path.basename(args.ledger), None)], []
-    if os.path.isdir(args.ledger):
-        names = sorted(name for name in os.listdir(os.path.join(args.ledger, 'segments')) if re.fullmatch(r'[0-9]{20}\.jsonl', name))
-        paths = [(os.path.join(args.ledger, 'segments', name), 'segments/' + name, int(name[:20])) for name in names]
-    for path, name, promised in paths:
-        with open(path, 'rb') as file:
-            files.append((name, promised, file.read()))
+    try:
+        files = read_files(args.ledger)
+    except OSError as error:
+        parser.error(str(error))
     report = verify_files(files, args.origin, args.canonical)
     if args.json:
         print(json.dumps(report))

@@ -1,8 +1,21 @@
 import type { RecordHeader } from '../verify/header.ts'
 import { readLine } from '../verify/record.ts'
 import type { JsonObject } from './entry.ts'
+import { LedgerError } from './errors.ts'
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** What `read` gives. @throws LedgerError `damaged` where it fails: the bytes are not the caller's doing. */
+function readable<Value>(read: () => Value): Value {
+  try {
+    return read()
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new LedgerError('damaged', `a record can't be read (${why}): run verify to see which one, and what is wrong with the ledger`, {
+      cause: error,
+    })
+  }
+}
 
 /** A record as it was read: the exact line, and what it says. Parsed when asked for. */
 export class LedgerRecord {
@@ -15,9 +28,9 @@ export class LedgerRecord {
   readonly #entryText: string | null
   #entry: JsonObject | null | undefined
 
-  /** @throws TypeError where the line is no record */
+  /** @throws LedgerError `damaged` where the line is no record */
   constructor(bytes: Uint8Array) {
-    const { hash, header, salt, entry_text } = readLine(bytes)
+    const { hash, header, salt, entry_text } = readable(() => readLine(bytes))
     this.bytes = bytes
     this.hash = hash
     this.header = header
@@ -33,9 +46,13 @@ export class LedgerRecord {
     return this.header.run_id
   }
 
-  /** The content: a `LedgerEntry` for agent calls, an event's data else; null where it is withheld. */
+  /**
+   * The content: a `LedgerEntry` for agent calls, an event's data else; null where it is withheld.
+   * @throws LedgerError `damaged` where it is no JSON
+   */
   get entry(): JsonObject | null {
-    if (this.#entry === undefined) this.#entry = this.#entryText === null ? null : (JSON.parse(this.#entryText) as JsonObject)
+    const text = this.#entryText
+    if (this.#entry === undefined) this.#entry = text === null ? null : readable(() => JSON.parse(text) as JsonObject)
     return this.#entry
   }
 

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { BadLine, doubledKey, readLines } from '../../src/cli/lines.ts'
+import { BadLine, readLines } from '../../src/cli/lines.ts'
 import type { InputLine } from '../../src/cli/lines.ts'
+import { doubledKey } from '../../src/ledger/doubled-key.ts'
 
 async function* chunks(...parts: readonly (string | Uint8Array)[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) yield typeof part === 'string' ? Buffer.from(part) : part

@@ -101,7 +101,7 @@ async function honestSegment(size: number, seed: number): Promise<Buffer> {
   return readFileSync(join(folder, 'segments', '00000000000000000000.jsonl'))
 }
 
-describe.skipIf(python.status !== 0)('docs/verify.py', () => {
+describe.skipIf(python.status !== 0)('docs/verify.py', { timeout: scale(120_000, 3_600_000) }, () => {
   test('takes an honest ledger, of one segment or of several', async () => {
     const folder = join(tempDir(), 'ledger')
     await makeHonestLedger(folder, 60, 5, { segmentBytes: 8_000 })

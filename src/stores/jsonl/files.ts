@@ -5,6 +5,7 @@
  */
 import fs from 'node:fs'
 import { promisify } from 'node:util'
+import { asStorageError } from '../../ledger/errors.ts'
 
 /**
  * Each place where something must be on the disk before the next step. Named, so that a test can leave out any one of
@@ -177,6 +178,11 @@ export const nodeFiles: FilePort = {
       throw error
     }
   },
+}
+
+/** A failed file operation as a LedgerError; a mistake of the caller, or one of ours, is no trouble of the disk and stays as it is. */
+export function asFileError(error: unknown, doing: string): unknown {
+  return error instanceof TypeError || error instanceof RangeError ? error : asStorageError(error, doing)
 }
 
 /** Writes all of `bytes`, over short writes. */

@@ -136,8 +136,12 @@ export function removeIndex(path: string): void {
 
 /** Which file stands there now, to see whether an open one is still it; null where there is none. */
 export function identityOf(path: string): string | null {
-  const facts = statSync(path, { bigint: true, throwIfNoEntry: false })
-  return facts === undefined ? null : `${facts.dev}:${facts.ino}`
+  try {
+    const facts = statSync(path, { bigint: true, throwIfNoEntry: false })
+    return facts === undefined ? null : `${facts.dev}:${facts.ino}`
+  } catch {
+    return null
+  }
 }
 
 function readMetaText(database: Database, key: MetaKey): string | null {

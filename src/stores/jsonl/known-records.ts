@@ -118,7 +118,7 @@ export class KnownRecords {
   /** Resolves when the index has all. */
   async flush(): Promise<void> {
     const place = this.#place()
-    if (place !== null && this.#index !== null) this.#noteIndexed(sizeOf(await this.#index.catchUp(place)))
+    if (place !== null && this.#index !== null) this.#noteIndexed(sizeOf(await this.#index.catchUp(place, true)))
   }
 
   async find(request: StateRequest): Promise<Found> {

@@ -23,8 +23,8 @@ import {
 import type { IndexedPlace, IndexPosition } from './index-db.ts'
 import { IndexThread } from './index-thread.ts'
 
-/** So few records are indexed at once on the caller's thread (about 3 ms): starting another costs more. */
-const INLINE_RECORDS = 64
+/** So few records are scanned in less time than it takes to index them; and are indexed on the caller's thread (3 ms) where all must be. */
+const FEW_RECORDS = 64
 /** So many wait before the thread is told; fewer wait for the timer. */
 const FEED_RECORDS = 500
 const FEED_DELAY_MS = 250
@@ -41,41 +41,59 @@ export interface FeedPlace extends CatchUpEnd {
   readonly size: number
 }
 
+/**
+ * `owner`: this process writes the ledger. `helper`: it reads it, and may bring the index up, which it does on the thread;
+ * by itself it opens the file for reading, so that looking for a record changes nothing. `guest`: it may only read.
+ */
+export type IndexAccess = 'owner' | 'helper' | 'guest'
+
 export class LedgerIndex {
   readonly #dir: string
   readonly #path: string
-  readonly #canWrite: boolean
+  readonly #access: IndexAccess
   readonly #thread: IndexThread
   #database: Database | null = null
+  #isWritable = false
+  #opening: Promise<void> = Promise.resolve()
   #identity: string | null = null
   #fed: FeedPlace | null = null
   #timer: NodeJS.Timeout | null = null
   #isFailing = false
   #isClosed = false
 
-  private constructor(dir: string, canWrite: boolean, thread: IndexThread) {
+  private constructor(dir: string, access: IndexAccess, thread: IndexThread) {
     this.#dir = dir
     this.#path = indexPath(dir)
-    this.#canWrite = canWrite
+    this.#access = access
     this.#thread = thread
   }
 
   /** Never fails: an index that can't be opened is one that has nothing. */
-  static async open(dir: string, canWrite: boolean, thread: IndexThread = new IndexThread(dir)): Promise<LedgerIndex> {
-    const index = new LedgerIndex(dir, canWrite, thread)
-    await index.#reopen()
+  static async open(dir: string, access: IndexAccess, thread: IndexThread = new IndexThread(dir)): Promise<LedgerIndex> {
+    const index = new LedgerIndex(dir, access, thread)
+    await index.#reopen(access === 'owner')
     return index
   }
 
-  async #reopen(): Promise<void> {
-    this.#letGo()
-    let database: Database | null = null
-    if (this.#canWrite) database = await openIndex(this.#path, TUNING).catch(() => null)
-    database ??= await openIndexToRead(this.#path).catch(() => null)
-    this.#database = database
-    this.#identity = database === null ? null : identityOf(this.#path)
-    // Another ledger's index, one of a longer ledger, one that somebody changed: what is cheap to see is seen here.
-    if (database !== null && !this.#guard(false, () => isOfLedger(database, this.#dir))) this.discard()
+  get #isCurrent(): boolean {
+    return this.#database !== null && this.#identity === identityOf(this.#path)
+  }
+
+  /** Opens what stands there now, unless that is open already. One at a time, so that none is opened twice. */
+  #reopen(toWrite: boolean): Promise<void> {
+    this.#opening = this.#opening.then(async () => {
+      if (this.#isClosed || (this.#isCurrent && (this.#isWritable || !toWrite))) return
+      this.#letGo()
+      let database: Database | null = null
+      if (toWrite) database = await openIndex(this.#path, TUNING).catch(() => null)
+      this.#isWritable = database !== null
+      database ??= await openIndexToRead(this.#path).catch(() => null)
+      this.#database = database
+      this.#identity = database === null ? null : identityOf(this.#path)
+      // Another ledger's index, one of a longer ledger, one that somebody changed: what is cheap to see is seen here.
+      if (database !== null && !this.#guard(false, () => isOfLedger(database, this.#dir))) this.discard()
+    })
+    return this.#opening
   }
 
   #letGo(): void {
@@ -89,9 +107,8 @@ export class LedgerIndex {
 
   /** Somebody else may have made it anew, or made the first one. */
   async #fresh(): Promise<Database | null> {
-    if (this.#isClosed) return null
-    if (this.#database === null || this.#identity !== identityOf(this.#path)) await this.#reopen()
-    return this.#database
+    if (!this.#isCurrent) await this.#reopen(this.#access === 'owner')
+    return this.#isClosed ? null : this.#database
   }
 
   /** The last record that it has; null where it has none or can't be used. */
@@ -103,8 +120,7 @@ export class LedgerIndex {
   /** The same for a process that exits; no new file is looked for. */
   positionNow(): IndexPosition | null {
     const database = this.#database
-    if (database === null || this.#identity !== identityOf(this.#path)) return null
-    return this.#guard(null, () => readPosition(database, 'position'))
+    return database === null || !this.#isCurrent ? null : this.#guard(null, () => readPosition(database, 'position'))
   }
 
   /** The record up to which a writer once knew everything to be durable. */
@@ -125,7 +141,7 @@ export class LedgerIndex {
   /** It was found to be wrong: the next catch-up makes it anew. */
   discard(): void {
     this.#letGo()
-    if (!this.#canWrite) return
+    if (this.#access === 'guest') return
     try {
       removeIndex(this.#path)
     } catch {
@@ -133,18 +149,21 @@ export class LedgerIndex {
     }
   }
 
-  /** Brings it up to there, as far as that works. Resolves to what it then has. */
-  async catchUp(end: FeedPlace): Promise<IndexPosition | null> {
+  /**
+   * Brings it up to there, as far as that works, and resolves to what it then has. The last few records it may leave to
+   * be scanned, unless all are wanted.
+   */
+  async catchUp(end: FeedPlace, isAllWanted = false): Promise<IndexPosition | null> {
     let position = await this.position()
-    if (!this.#canWrite || this.#isClosed) return position
+    if (this.#access === 'guest' || this.#isClosed) return position
     if (position !== null && position.seq >= end.size && !isStillThere(this.#dir, position)) {
       this.discard()
       position = null
     }
     const lag = end.size - (position === null ? 0 : position.seq + 1)
-    if (lag <= 0) return position
+    if (lag <= 0 || (lag <= FEW_RECORDS && !isAllWanted)) return position
     try {
-      if (lag > INLINE_RECORDS || this.#thread.isBusy || !(await this.#triedHere(end))) await this.#catchUpThere(end)
+      if (lag > FEW_RECORDS || this.#thread.isBusy || !(await this.#triedHere(end))) await this.#catchUpThere(end)
       this.#isFailing = false
     } catch {
       this.#isFailing = true
@@ -175,8 +194,11 @@ export class LedgerIndex {
 
   async #catchUpHere(end: CatchUpEnd): Promise<void> {
     for (let rebuilt = false; ;) {
-      const database = await this.#fresh()
-      if (database === null) return
+      await this.#reopen(true)
+      // What was there was of another ledger, and is gone.
+      if (this.#database === null) await this.#reopen(true)
+      const database = this.#database
+      if (database === null || !this.#isWritable || this.#isClosed) return
       try {
         if (catchUpStep(database, this.#dir, end, SMALL_STEP).done) return
       } catch (error) {
@@ -273,7 +295,7 @@ export class LedgerIndex {
   /** Blocking catch-up for a process that exits. */
   catchUpNow(end: CatchUpEnd): void {
     const database = this.#database
-    if (database === null || this.#identity !== identityOf(this.#path)) return
+    if (database === null || !this.#isWritable || !this.#isCurrent) return
     while (!catchUpStep(database, this.#dir, end, LARGE_STEP).done);
   }
 
@@ -284,9 +306,10 @@ export class LedgerIndex {
     if (end !== null) await this.#lastCatchUp(end)
     this.#isClosed = true
     await this.#thread.close()
+    await this.#opening
     try {
       // At rest the file needs no log beside it, so that those who may only read can read it.
-      if (this.#canWrite) this.#database?.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = DELETE')
+      if (this.#isWritable) this.#database?.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = DELETE')
     } catch {
       // Somebody else has it open.
     }

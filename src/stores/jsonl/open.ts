@@ -1,9 +1,9 @@
 /** Opening and creating a JSONL ledger. */
 import { accessSync, constants } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { asStorageError, LedgerError } from '../../ledger/errors.ts'
+import { LedgerError } from '../../ledger/errors.ts'
 import type { Store } from '../../ledger/store.ts'
-import { nodeFiles, writeFully } from './files.ts'
+import { asFileError, nodeFiles, writeFully } from './files.ts'
 import type { FilePort } from './files.ts'
 import { inspectFolder, MARKER_FILE, MARKER_TEXT, SEGMENTS } from './layout.ts'
 import { LedgerIndex } from './ledger-index.ts'
@@ -36,6 +36,9 @@ export interface JsonlOptions {
 
 /**
  * Opens the ledger in a folder; with `readOnly` also one exported file of lines.
+ *
+ * A process that writes a ledger must not copy its folder by itself: opening and closing `writer.lock` would drop its
+ * lock (lock.ts). Copy `segments/`, which is all that counts, or let another process do it.
  * @throws LedgerError `not_found` | `not_a_ledger` | `newer_format` | `locked` | `damaged` | `read_only` | `disk_full` | `io_error`
  */
 export async function openJsonlStore(path: string, options: JsonlOptions = {}): Promise<Store> {
@@ -45,9 +48,7 @@ export async function openJsonlStore(path: string, options: JsonlOptions = {}): 
   try {
     return options.readOnly === true ? await openToRead(location, options) : await openToWrite(location, segmentBytes, options)
   } catch (error) {
-    // A mistake of the caller, or one of ours, is no trouble of the disk.
-    if (error instanceof TypeError || error instanceof RangeError) throw error
-    throw asStorageError(error, `opening ${location}`)
+    throw asFileError(error, `opening ${location}`)
   }
 }
 
@@ -60,7 +61,7 @@ async function openToRead(location: string, { files = nodeFiles, index = 'backgr
   if (facts === null) throw notFound(location)
   if (facts.kind === 'file') return openExport(location, files)
   if ((await inspectFolder(files, location)) === 'empty') throw notFound(location)
-  const ledgerIndex = index === 'off' ? null : await LedgerIndex.open(location, mayWrite(location))
+  const ledgerIndex = index === 'off' ? null : await LedgerIndex.open(location, mayWrite(location) ? 'helper' : 'guest')
   return new ReadingStore({ files, location, isLedger: true, list: folderOf(files, location), index: ledgerIndex })
 }
 
@@ -91,7 +92,7 @@ async function openToWrite(dir: string, segmentBytes: number, options: JsonlOpti
   try {
     if (found !== 'ledger') await createLedger(files, dir)
     else await files.makeFolder(join(dir, SEGMENTS))
-    if (options.index !== 'off') index = await LedgerIndex.open(dir, true)
+    if (options.index !== 'off') index = await LedgerIndex.open(dir, 'owner')
     return await openLocked(dir, segmentBytes, files, lock, index)
   } catch (error) {
     await index?.close(null)

@@ -8,6 +8,7 @@ import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts
 import type { RecordHeader } from '../../verify/header.ts'
 import { entryOfLine, headerOfLine } from './checked-line.ts'
 import type { LedgerEnd } from './end.ts'
+import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { indexMismatch, isBrokenIndex } from './index-db.ts'
 import type { LedgerIndex } from './ledger-index.ts'
@@ -29,6 +30,8 @@ interface FoundLine {
 const EVERYTHING: Selection = { filter: {}, from: 0, before: Infinity, reverse: false, limit: Infinity }
 
 export interface ReaderParts {
+  /** For messages. */
+  readonly location: string
   readonly files: FilePort
   /** The end as it is now, and that the store is open. */
   readonly currentEnd: () => Promise<LedgerEnd>
@@ -46,7 +49,28 @@ export class Reader {
     this.#parts = parts
   }
 
+  /** @throws LedgerError `closed` | `damaged` (at a line that is no record) | `io_error` */
   async *read(selection: Selection): AsyncGenerator<readonly Uint8Array[], void, undefined> {
+    try {
+      yield* this.#chunks(selection)
+    } catch (error) {
+      throw this.#asTold(error)
+    }
+  }
+
+  count(filter: RecordFilter): Promise<number> {
+    return this.#count(filter).catch((error: unknown) => Promise.reject(this.#asTold(error)))
+  }
+
+  tally(column: TallyColumn, filter: RecordFilter): Promise<Map<string, number>> {
+    return this.#tally(column, filter).catch((error: unknown) => Promise.reject(this.#asTold(error)))
+  }
+
+  #asTold(error: unknown): unknown {
+    return asFileError(error, `reading ${this.#parts.location}`)
+  }
+
+  async *#chunks(selection: Selection): AsyncGenerator<readonly Uint8Array[], void, undefined> {
     this.#parts.assertOpen()
     const end = await this.#parts.currentEnd()
     let chunk: Buffer[] = []
@@ -65,7 +89,7 @@ export class Reader {
     if (chunk.length > 0) yield chunk
   }
 
-  async count(filter: RecordFilter): Promise<number> {
+  async #count(filter: RecordFilter): Promise<number> {
     this.#parts.assertOpen()
     const end = await this.#parts.currentEnd()
     if (isEmptyFilter(filter) && end.damage === null && (end.segments[0]?.first_seq ?? 0) === 0) return end.head.size
@@ -75,7 +99,7 @@ export class Reader {
     return count
   }
 
-  async tally(column: TallyColumn, filter: RecordFilter): Promise<Map<string, number>> {
+  async #tally(column: TallyColumn, filter: RecordFilter): Promise<Map<string, number>> {
     this.#parts.assertOpen()
     const end = await this.#parts.currentEnd()
     const { indexed, result } = await this.#byIndex(end, (index) => index.tally(column, filter), new Map<string, number>())

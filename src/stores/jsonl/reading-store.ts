@@ -1,6 +1,6 @@
 /** A ledger that somebody else writes, or nobody: a folder, or one exported file. */
 import { join } from 'node:path'
-import { asStorageError, LedgerError } from '../../ledger/errors.ts'
+import { LedgerError } from '../../ledger/errors.ts'
 import type {
   AuditSink,
   RecordFilter,
@@ -14,6 +14,7 @@ import type {
 import { auditSegments } from './audit.ts'
 import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
+import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { isBrokenIndex } from './index-db.ts'
 import { listSegments, TORN } from './layout.ts'
@@ -86,6 +87,7 @@ export class ReadingStore implements Store {
     this.#parts = parts
     this.#ends = new EndTracker(parts.files, parts.list)
     this.#reader = new Reader({
+      location: parts.location,
       files: parts.files,
       currentEnd: () => this.#end(),
       assertOpen: () => this.#assertOpen(),
@@ -109,7 +111,7 @@ export class ReadingStore implements Store {
       this.#segmentName = end.segments.at(-1)?.name ?? null
       return end
     } catch (error) {
-      throw asStorageError(error, `reading ${this.location}`)
+      throw asFileError(error, `reading ${this.location}`)
     }
   }
 
@@ -117,9 +119,13 @@ export class ReadingStore implements Store {
     this.#assertOpen()
     const end = await this.#end()
     if (end.damage !== null) throw end.damage
-    const found =
-      request.streams.length + request.run_ids.length === 0 ? { streams: new Map(), runs: new Map() } : await this.#lookUp(request, end)
-    return { head: end.head, ...found, now: null }
+    try {
+      const asksNothing = request.streams.length + request.run_ids.length === 0
+      const found = asksNothing ? { streams: new Map(), runs: new Map() } : await this.#lookUp(request, end)
+      return { head: end.head, ...found, now: null }
+    } catch (error) {
+      throw asFileError(error, `reading ${this.location}`)
+    }
   }
 
   async #lookUp(request: StateRequest, end: LedgerEnd): Promise<Found> {
@@ -174,7 +180,7 @@ export class ReadingStore implements Store {
       )
     } catch (error) {
       if (signal?.aborted === true) throw error
-      throw asStorageError(error, `reading ${location}`)
+      throw asFileError(error, `reading ${location}`)
     }
   }
 
@@ -183,7 +189,7 @@ export class ReadingStore implements Store {
     const end = await this.#end()
     const live = end.segments.at(-1)
     if (live !== undefined)
-      await this.#parts.index?.catchUp({ segment: live.first_seq, byte: end.byte, size: end.head.size, durable: false })
+      await this.#parts.index?.catchUp({ segment: live.first_seq, byte: end.byte, size: end.head.size, durable: false }, true)
   }
 
   async close(): Promise<void> {

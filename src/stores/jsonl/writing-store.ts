@@ -1,5 +1,5 @@
 /** A ledger that this process writes. */
-import { asStorageError, LedgerError } from '../../ledger/errors.ts'
+import { LedgerError } from '../../ledger/errors.ts'
 import type {
   AppendOptions,
   AuditSink,
@@ -18,6 +18,7 @@ import { formatLine } from '../../verify/record.ts'
 import { auditSegments } from './audit.ts'
 import type { LedgerEnd } from './end.ts'
 import { settleNow, writeNow } from './exit.ts'
+import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { KnownRecords } from './known-records.ts'
 import { listSegments } from './layout.ts'
@@ -64,7 +65,6 @@ export class WritingStore implements Store {
   readonly #known: KnownRecords
   #head: Head
   #underway: Batch | null = null
-  /** Appends one after the other. */
   #turn: Promise<unknown> | null = null
   #closing: Promise<void> | null = null
 
@@ -78,6 +78,7 @@ export class WritingStore implements Store {
     const { indexed, overlay } = parts
     this.#known = new KnownRecords({ files, dir, index, indexed, overlay, end: () => this.#end() })
     this.#reader = new Reader({
+      location: dir,
       files,
       currentEnd: async () => this.#end(),
       assertOpen: () => this.#assertOpen(),
@@ -118,10 +119,16 @@ export class WritingStore implements Store {
   }
 
   async append(records: readonly SealedRecord[], expected: Head, options: AppendOptions = {}): Promise<void> {
-    // Another append is under way only where somebody races; the ledger's own writer waits for each.
+    await this.#inTurn(() => this.#append(records, expected, options.newSegment === true))
+  }
+
+  /**
+   * What changes the live file, one after the other: a cut that overtakes a write would take acknowledged records with
+   * it. Somebody else's turn is met only where callers race; the ledger's own writer waits for each append.
+   */
+  async #inTurn(act: () => Promise<void>): Promise<void> {
     while (this.#turn !== null) await this.#turn.catch(() => {})
-    this.#assertOpen()
-    const turn = this.#append(records, expected, options.newSegment === true)
+    const turn = act()
     this.#turn = turn
     try {
       await turn
@@ -131,6 +138,7 @@ export class WritingStore implements Store {
   }
 
   async #append(records: readonly SealedRecord[], expected: Head, newSegment: boolean): Promise<void> {
+    this.#assertOpen()
     const batch = this.#batch(records, expected)
     if (batch === null) return
     if (this.#known.isCrowded(this.#head.size)) await this.#known.makeRoom()
@@ -177,13 +185,16 @@ export class WritingStore implements Store {
     this.#assertOpen()
     if (this.#writer.isUnsettled) await this.#settle()
     const head = this.#head
-    return { head, ...(await this.#known.find(request)), now: null }
+    try {
+      return { head, ...(await this.#known.find(request)), now: null }
+    } catch (error) {
+      throw asFileError(error, `reading ${this.location}`)
+    }
   }
 
   async #settle(): Promise<void> {
-    while (this.#turn !== null) await this.#turn.catch(() => {})
     try {
-      await this.#writer.settle()
+      await this.#inTurn(() => this.#writer.settle())
     } catch (error) {
       if (!(error instanceof LedgerError)) throw error
       // Until it is taken back, a crash would leave it there: whoever gave it can't be told that it is not.
@@ -204,6 +215,7 @@ export class WritingStore implements Store {
 
   #appendNow(records: readonly SealedRecord[], expected: Head): void {
     this.#assertOpen()
+    if (this.#underway !== null || this.#writer.isUnsettled) this.#settleNow()
     const batch = this.#batch(records, expected)
     if (batch === null) return
     writeNow(this.#writer, this.location, batch.bytes, this.#head.size)
@@ -233,11 +245,13 @@ export class WritingStore implements Store {
     const { segments, byte } = this.#end()
     try {
       // As they lie there, not as they are remembered: one that is missing or was put there is for the verifier to see.
-      const listed = (await listSegments(files, dir)).filter(({ first_seq }) => first_seq <= (segments.at(-1)?.first_seq ?? -1))
-      await auditSegments({ files, segments: listed, ownEnd: byte, isWriterAtWork: async () => true, isLedger: true }, sink, signal)
+      const live = segments.at(-1)?.first_seq ?? -1
+      const listed = (await listSegments(files, dir)).filter(({ first_seq }) => first_seq <= live)
+      const ownEnd = listed.at(-1)?.first_seq === live ? byte : null
+      await auditSegments({ files, segments: listed, ownEnd, isWriterAtWork: async () => true, isLedger: true }, sink, signal)
     } catch (error) {
       if (signal?.aborted === true) throw error
-      throw asStorageError(error, `reading ${dir}`)
+      throw asFileError(error, `reading ${dir}`)
     }
   }
 
@@ -253,9 +267,8 @@ export class WritingStore implements Store {
   }
 
   async #close(): Promise<void> {
-    while (this.#turn !== null) await this.#turn.catch(() => {})
     // What a failed batch left is taken back now if it can be; else the next opening finds it, whole appends or torn.
-    await this.#writer.settle().catch(() => {})
+    await this.#inTurn(() => this.#writer.settle()).catch(() => {})
     await this.#writer.close()
     await this.#known.close()
     // Last of all: until here nobody else may write.

@@ -147,6 +147,10 @@ test('a disk that fails in the middle of a file is told with the place', async (
   const { byte } = (heard.problems[0] as { where: { byte: number } }).where
   expect(byte).toBe(heard.lines.at(-1)![1] + heard.lines.at(-1)![2] + 1)
   expect(byte).toBeGreaterThan(1_900_000)
+  await withStore(dir, { ...READ, files }, async (store) => {
+    await expect(linesOf(store, { limit: 1000 })).rejects.toMatchObject({ code: 'io_error' })
+    await expect(store.count({ actor: ['nobody'] })).rejects.toMatchObject({ code: 'io_error' })
+  })
 })
 
 test('a ledger without anything left', async () => {

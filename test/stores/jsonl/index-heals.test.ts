@@ -1,5 +1,16 @@
 /** The index is derived: whatever becomes of it, answers stay right, and it comes back by itself. */
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -164,6 +175,13 @@ describe.each(Object.entries(HARM))('%s', (_, harm) => {
       })
     }
   })
+})
+
+test('who looks for records changes nothing, not even the index', async () => {
+  const { dir, chain, path } = await made()
+  const before = [readdirSync(dir, { recursive: true }).toSorted(), readFileSync(path), statSync(path).mtimeMs]
+  await withStore(dir, { readOnly: true }, (store) => answersRight(store, chain))
+  expect([readdirSync(dir, { recursive: true }).toSorted(), readFileSync(path), statSync(path).mtimeMs]).toEqual(before)
 })
 
 test('an index of another ledger is not believed', async () => {

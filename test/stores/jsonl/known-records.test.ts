@@ -24,7 +24,7 @@ async function made(records: number): Promise<{ dir: string; chain: SampleChain;
 }
 
 async function indexOf(dir: string, thread?: IndexThread): Promise<LedgerIndex> {
-  const index = await LedgerIndex.open(dir, true, thread)
+  const index = await LedgerIndex.open(dir, 'owner', thread)
   onTestFinished(() => index.close(null))
   return index
 }
