@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Verifies a cortex-ledger ledger: its directory, or a file of record lines. Written from format.md alone, with nothing
+"""Verifies a cortex-ledger ledger: its directory, or a file of record lines. It implements format.md, with nothing
 but the standard library of Python 3.9 or newer. Prints `seq code where` for each problem. Exit code 0: none, 1: some, 2: misuse.
 
     python3 verify.py LEDGER_DIR|FILE.jsonl [--json] [--canonical] [--origin ORIGIN]
@@ -241,16 +241,16 @@ class Verifier:
             self.report('unexpected_record', tail.seq, tail.where)
         elif one.promised is None:
             self.report('unexpected_record', place, one.where)
-        self.accept(one, False)
+        self.accept(one, False, place)
 
     def note_break(self):
         self.breaks, self.append = self.breaks + 1, None
 
-    def accept(self, one, follows):
+    def accept(self, one, follows, place=None):
         if not follows:
             self.note_break()
         if one.promised is not None:
-            self.report('segment_misplaced', one.seq, one.where)
+            self.report('segment_misplaced', place if one.promised == place and one.seq > place else one.seq, one.where)
         if one.fault:
             self.report(one.fault, one.seq, one.where)
         if one.seq > self.head.seq:

@@ -35,5 +35,13 @@ export type {
   TallyColumn,
 } from './ledger/store.ts'
 export { fitsFilter, indexedName } from './ledger/filter.ts'
+export { importChat } from './ledger/import/chat.ts'
+export type { ChatImportOptions, ChatImportReport } from './ledger/import/chat.ts'
+export { checkCortexJsonl } from './ledger/import/cortex-check.ts'
+export type { CortexCheck, CortexCheckOptions } from './ledger/import/cortex-check.ts'
+export { importCortexJsonl, refusesCortexJsonl } from './ledger/import/cortex-jsonl.ts'
+export type { CortexImportOptions, CortexImportReport } from './ledger/import/cortex-jsonl.ts'
+export { fileSource } from './ledger/import/source.ts'
+export type { ImportOptions, ImportProblem, ImportProgress, ImportReport, ImportSource } from './ledger/import/source.ts'
 export type { RecordHeader, Outcome } from './verify/header.ts'
 export type { Note, Problem, ProblemCode, SubCheck, Verdict, Verdicts, VerificationReport, Where } from './verify/report.ts'

@@ -2,7 +2,7 @@
  * The one place that knows all stores: where a ledger lies decides what keeps it. Above the ledger and the stores,
  * below the command line (docs/decisions/0006).
  */
-import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { LedgerError } from './ledger/errors.ts'
@@ -35,17 +35,7 @@ export interface OpenOptions extends LedgerOptions {
 type Place = { readonly kind: 'memory' } | { readonly kind: 'jsonl' | 'sqlite'; readonly path: string }
 
 const SQLITE_NAME = /\.(db|sqlite|sqlite3)$/i
-const SQLITE_MAGIC = 'SQLite format 3\0'
-
-function startsLikeSqlite(path: string): boolean {
-  const file = openSync(path, 'r')
-  try {
-    const start = Buffer.alloc(16)
-    return readSync(file, start, 0, 16, 0) === 16 && start.toString('latin1') === SQLITE_MAGIC
-  } finally {
-    closeSync(file)
-  }
-}
+const JSONL_NAME = /\.(jsonl|ndjson|json|log|txt)$/i
 
 /** `./dir` → JSONL, `x.db` → SQLite, `memory:`; `jsonl:PATH`, `sqlite:PATH` and `file:` URLs likewise. */
 export function locate(location: string | URL): Place {
@@ -65,7 +55,9 @@ export function locate(location: string | URL): Place {
   const path = scheme === 'file' ? fileURLToPath(text) : resolve(text)
   if (!existsSync(path)) return { kind: SQLITE_NAME.test(path) ? 'sqlite' : 'jsonl', path }
   if (statSync(path).isDirectory()) return { kind: 'jsonl', path }
-  return { kind: SQLITE_NAME.test(path) || startsLikeSqlite(path) ? 'sqlite' : 'jsonl', path }
+  // By its name and not by a look inside: closing any descriptor of a database drops the locks that this process holds
+  // on it (https://www.sqlite.org/howtocorrupt.html, section 2.2). `jsonl:PATH` and `sqlite:PATH` say it for other names.
+  return { kind: JSONL_NAME.test(path) ? 'jsonl' : 'sqlite', path }
 }
 
 async function openStore(location: string | URL, options: OpenOptions): Promise<Store> {

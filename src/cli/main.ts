@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { addDemo } from './demo.ts'
 import { endingOf, EXIT } from './errors.ts'
 import { addExport } from './export.ts'
+import { addImport } from './import.ts'
 import { addInit } from './init.ts'
 import { addQuery } from './query.ts'
 import { addRecord } from './record.ts'
@@ -49,7 +50,7 @@ export function makeProgram(terminal: Terminal): Command {
       getErrHasColors: () => terminal.stderrColours.isColorSupported,
     })
     .addHelpText('after', HELP)
-  for (const add of [addInit, addRecord, addQuery, addShow, addTail, addVerify, addStats, addExport, addRotate, addDemo]) {
+  for (const add of [addInit, addRecord, addImport, addQuery, addShow, addTail, addVerify, addStats, addExport, addRotate, addDemo]) {
     add(program, terminal)
   }
   return program

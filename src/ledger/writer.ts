@@ -112,9 +112,11 @@ export class Writer {
 
   async #write(batch: readonly Waiting[]): Promise<readonly AppendOutcome[]> {
     let looking = false
+    let sealing: Draft | null = null
     for (let race = 0; ; race++) {
-      const state = await this.#state(batch, looking)
-      const sealing = await this.#sealing(batch, state.head)
+      const state = await this.#state(batch, looking, sealing)
+      // A seal that may be there already is looked for like the rest of the batch; else it names the head, so it is made anew.
+      if (sealing === null || !state.runs.has(sealing.run_id)) sealing = await this.#sealing(batch, state.head)
       const requests = sealing === null ? batch : [{ drafts: [sealing], stream: sealing.stream, expected: 'any' as const }, ...batch]
       const plan = planBatch(requests, state, this.#options.now(), this.#options.noteClock)
       try {
@@ -161,8 +163,8 @@ export class Writer {
   }
 
   /** What the batch needs to know. @param looking ask for every run_id: some of the batch may be there already */
-  async #state(batch: readonly Waiting[], looking: boolean): Promise<StoreState> {
-    const request = this.#needs(batch, looking)
+  async #state(batch: readonly Waiting[], looking: boolean, sealing: Draft | null): Promise<StoreState> {
+    const request = this.#needs(batch, looking, sealing)
     if (this.#head !== null && request.streams.length === 0 && request.run_ids.length === 0) {
       return { head: this.#head, streams: this.#streams, runs: new Map(), now: null }
     }
@@ -171,16 +173,16 @@ export class Writer {
       this.#streams = new Map()
       this.#head = state.head
       // What was remembered is stale, and the request left out what was remembered: ask for it as well.
-      const again = this.#needs(batch, looking)
-      if (again.streams.length > request.streams.length) return this.#state(batch, looking)
+      const again = this.#needs(batch, looking, sealing)
+      if (again.streams.length > request.streams.length) return this.#state(batch, looking, sealing)
     }
     for (const [stream, version] of state.streams) this.#streams.set(stream, version)
     return { ...state, streams: this.#streams }
   }
 
-  #needs(batch: readonly Waiting[], looking: boolean): StateRequest {
+  #needs(batch: readonly Waiting[], looking: boolean, sealing: Draft | null): StateRequest {
     const streams = new Set<string>()
-    const run_ids: string[] = []
+    const run_ids: string[] = sealing === null ? [] : [sealing.run_id]
     for (const append of batch) {
       for (const draft of append.drafts) {
         if (!draft.fresh || looking) run_ids.push(draft.run_id)
@@ -216,7 +218,7 @@ export class Writer {
     this.#inFlight = []
     this.#closed = true
     this.#forget()
-    const state = store.state(this.#needs(rest, true))
+    const state = store.state(this.#needs(rest, true, null))
     const plan = planBatch(rest, state, this.#options.now(), this.#options.noteClock)
     if (plan.records.length > 0) store.append(plan.records, state.head)
   }

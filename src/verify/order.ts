@@ -185,9 +185,10 @@ export class RecordOrder {
     this.#accept(next, follows)
   }
 
-  #accept(next: Arrival, follows: boolean): void {
+  /** `misplacedAt`: where the file's name is due here, what it promises is missing; else the record is in the wrong file. */
+  #accept(next: Arrival, follows: boolean, misplacedAt: number = next.seq): void {
     const { seq, fault, promised, place } = next
-    if (promised !== null) this.#findings.add('segment_misplaced', seq, String(promised), String(seq), whereOf(place))
+    if (promised !== null) this.#findings.add('segment_misplaced', misplacedAt, String(promised), String(seq), whereOf(place))
     if (fault !== null) this.#findings.add(fault.code, seq, fault.expected, fault.found, whereOf(place))
     this.#events.placed(next, follows)
     if (next.seq <= this.#tail.seq) this.#aside = this.head
@@ -241,7 +242,7 @@ export class RecordOrder {
     }
     this.#events.disturbed()
     const behind = this.#runBehind
-    this.#accept(suspect, false)
+    this.#accept(suspect, false, promised === expected && suspect.seq > expected ? expected : suspect.seq)
     this.#run = behind
   }
 

@@ -50,9 +50,8 @@ export function* movedLines(segment: Buffer, strangers: readonly Buffer[] = []):
   for (const [seq, line] of lines.entries()) {
     const text = line.toString('utf8')
     const last = seq === lines.length - 1
-    // Without its last record a ledger is shorter and honest: only a checkpoint can tell. Where the first of a segment is
-    // missing, the one behind it stands under a name that is not its own (docs/format.md).
-    if (!last) yield { name: `record ${seq} removed`, bytes: with_(seq, 1), seq: seq === 0 ? 1 : seq }
+    // Without its last record a ledger is shorter and honest: only a checkpoint can tell.
+    if (!last) yield { name: `record ${seq} removed`, bytes: with_(seq, 1), seq }
     if (!last) yield { name: `records ${seq} and ${seq + 1} swapped`, bytes: with_(seq, 2, lines[seq + 1]!, line), seq }
     if (seq > 0 && !last) yield { name: `record ${seq} moved to the end`, bytes: joined([with_(seq, 1), line]), seq }
     if (seq > 0 && !last) yield { name: `record ${seq} replaced by the one before`, bytes: with_(seq, 1, lines[seq - 1]!), seq }

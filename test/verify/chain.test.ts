@@ -402,7 +402,7 @@ describe('files', () => {
 
   test('two files that changed places, with or without their names, are three problems at most', () => {
     const named = segments(['0', 0, a], ['10', 10, c], ['20', 20, b], ['30', 30, d])
-    expect(codes(named)).toEqual(['segment_misplaced@20', 'segment_misplaced@10', 'missing_records@20'])
+    expect(codes(named)).toEqual(['segment_misplaced@10', 'segment_misplaced@10', 'missing_records@20'])
     const plain = segments(['x', null, a], ['x', null, c], ['x', null, b], ['x', null, d])
     expect(codes(plain)).toEqual(['missing_records@10', 'unexpected_record@30', 'missing_records@20'])
     expect(plain).toMatchObject({ size: 40, head: made[39]!.hash, checks: { run_ids_unique: { verdict: 'not checked' } } })

@@ -31,6 +31,15 @@ export function indexMismatch(what: string): LedgerError {
   return new LedgerError('damaged', `the index does not agree with the segments (${what}): it is made anew`, { index_mismatch: true })
 }
 
+/** It was closed, removed or replaced since it was last looked at: there is nothing wrong with what stands there now. */
+export function indexGone(): LedgerError {
+  return new LedgerError('io_error', 'the index was replaced meanwhile', { index_gone: true })
+}
+
+export function isGoneIndex(error: unknown): boolean {
+  return error instanceof LedgerError && error.details['index_gone'] === true
+}
+
 /** SQLITE_ERROR (no such table or column), CORRUPT, CONSTRAINT, MISMATCH, NOTADB. */
 const BROKEN_RESULTS = [1, 11, 19, 20, 26]
 const SQLITE_IOERR_SHORT_READ = 522

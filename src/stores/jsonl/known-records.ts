@@ -6,7 +6,6 @@ import { LedgerError } from '../../ledger/errors.ts'
 import type { SealedRecord, StateRequest } from '../../ledger/store.ts'
 import type { LedgerEnd } from './end.ts'
 import type { FilePort } from './files.ts'
-import { isBrokenIndex } from './index-db.ts'
 import type { IndexPosition } from './index-db.ts'
 import type { Segment } from './layout.ts'
 import type { FeedPlace, LedgerIndex } from './ledger-index.ts'
@@ -19,6 +18,9 @@ import type { StartPlace } from './scan.ts'
 export const LAG_RECORDS_MAX = 200_000
 /** Larger batches are remembered in several runs, so that finding a line in one reads little. Bytes. */
 const RUN_BYTES = 1024 * 1024
+
+/** The index is asked again so often when it was wrong, or was replaced meanwhile. */
+const ATTEMPTS = 4
 
 export interface KnownParts {
   readonly files: FilePort
@@ -124,17 +126,16 @@ export class KnownRecords {
   async find(request: StateRequest): Promise<Found> {
     if (asksNothing(request)) return { streams: new Map(), runs: new Map() }
     const { files, end } = this.#parts
-    for (let attempt = 0; attempt < 2 && this.#index !== null; attempt++) {
+    for (let attempt = 0; attempt < ATTEMPTS && this.#index !== null; attempt++) {
       await this.#cover(this.#index)
       try {
         return await lookUp(files, end().segments, request, this.#overlay, this.#index)
       } catch (error) {
-        if (!isBrokenIndex(error)) throw error
-        this.#index.discard()
+        if (!this.#index.heals(error)) throw error
       }
     }
     if (this.#index !== null) {
-      // Wrong, made anew, and wrong again: everything in memory instead, which takes one reading of the ledger.
+      // Wrong, made anew, and wrong again and again: everything in memory instead, which takes one reading of the ledger.
       this.#index = null
       await this.#load(0, LASTING_GENERATION)
     }

@@ -12,7 +12,9 @@ import {
   findRuns,
   findStreams,
   identityOf,
+  indexGone,
   isBrokenIndex,
+  isGoneIndex,
   openIndex,
   openIndexToRead,
   PLACE_COLUMNS,
@@ -138,7 +140,18 @@ export class LedgerIndex {
     }
   }
 
-  /** It was found to be wrong: the next catch-up makes it anew. */
+  /**
+   * True where the error is one of the index, and asking again makes sense: a wrong one is removed, and the next
+   * catch-up makes it anew; one that was replaced is opened.
+   */
+  heals(error: unknown): boolean {
+    if (isGoneIndex(error)) return true
+    if (!isBrokenIndex(error)) return false
+    this.discard()
+    return true
+  }
+
+  /** The next catch-up makes it anew. */
   discard(): void {
     this.#letGo()
     if (this.#access === 'guest') return
@@ -240,7 +253,7 @@ export class LedgerIndex {
     caughtUp.then(
       () => {
         this.#isFailing = false
-        this.onProgress(end.size)
+        void this.position().then((position) => this.onProgress(position === null ? 0 : position.seq + 1))
         if (this.#fed === null) return
         // A transaction for each few records would keep the thread busy with nothing but transactions.
         if (this.#fed.size - end.size >= FEED_RECORDS) this.#start()
@@ -256,20 +269,25 @@ export class LedgerIndex {
   /** Told when the background has indexed all records before `size`. */
   onProgress: (size: number) => void = () => {}
 
-  /** Rows of a selection, by places; null where there is no index. */
-  async select(selection: Selection): Promise<SelectedPlaces | null> {
-    const database = await this.#fresh()
-    return database === null ? null : new SelectedPlaces(database, selection)
+  /** It has all records before this position: what it says now is the whole truth about them. */
+  #covering(database: Database | null, before: number): Database {
+    if (database === null || this.#isClosed || !this.#isCurrent) throw indexGone()
+    if ((readPosition(database, 'position')?.seq ?? -1) + 1 < before) throw indexGone()
+    return database
   }
 
-  async count(filter: RecordFilter): Promise<number> {
-    const database = await this.#fresh()
-    return database === null ? 0 : countRecords(database, filter)
+  /** Places of a selection's records, all of which are before `before`. @throws LedgerError for which `heals` is true */
+  async select(selection: Selection, before: number): Promise<SelectedPlaces> {
+    const database = this.#covering(await this.#fresh(), before)
+    return new SelectedPlaces(database, selection, () => this.#database === database)
   }
 
-  async tally(column: TallyColumn, filter: RecordFilter): Promise<Map<string, number>> {
-    const database = await this.#fresh()
-    return database === null ? new Map() : tallyRecords(database, column, filter)
+  async count(filter: RecordFilter, before: number): Promise<number> {
+    return countRecords(this.#covering(await this.#fresh(), before), filter)
+  }
+
+  async tally(column: TallyColumn, filter: RecordFilter, before: number): Promise<Map<string, number>> {
+    return tallyRecords(this.#covering(await this.#fresh(), before), column, filter)
   }
 
   /** Where the record at this position lies, by the index; null where it can't tell. */
@@ -282,10 +300,9 @@ export class LedgerIndex {
     })
   }
 
-  /** Where the records with these run_ids lie, and the last ones of these streams. Blocking; call `position` before. */
-  find(run_ids: readonly string[], streams: readonly string[]): FoundPlaces {
-    const database = this.#database
-    if (database === null) return { runs: new Map(), streams: new Map() }
+  /** Where the records with these run_ids lie, and the last ones of these streams, of all before `before`. Blocking. */
+  find(run_ids: readonly string[], streams: readonly string[], before: number): FoundPlaces {
+    const database = this.#covering(this.#database, before)
     return {
       runs: run_ids.length === 0 ? new Map() : findRuns(database, run_ids),
       streams: streams.length === 0 ? new Map() : findStreams(database, streams),
@@ -337,13 +354,16 @@ export interface FoundPlaces {
 /** The places of a selection's records, a page at a time. */
 export class SelectedPlaces {
   readonly #rows: SelectedRows
+  readonly #isOpen: () => boolean
 
-  constructor(database: Database, selection: Selection) {
+  constructor(database: Database, selection: Selection, isOpen: () => boolean) {
     this.#rows = new SelectedRows(database, selection, PLACE_COLUMNS)
+    this.#isOpen = isOpen
   }
 
   /** Empty when there are no more. A page ends early where its lines would be more than `bytesMax`. */
   next(recordsMax: number, bytesMax: number): IndexedPlace[] {
+    if (!this.#isOpen()) throw indexGone()
     let bytes = 0
     return this.#rows.next(recordsMax, (row) => (bytes += Number(row['length'])) >= bytesMax).map(placeOf)
   }

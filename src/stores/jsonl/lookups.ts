@@ -58,7 +58,7 @@ function locate(request: StateRequest, overlay: Overlay, index: LedgerIndex | nu
     else if (stream.isWellFormed()) streamsLeft.push(stream)
   }
   if (index === null || (runsLeft.length === 0 && streamsLeft.length === 0)) return { streams, wanted }
-  const found = index.find(runsLeft, streamsLeft)
+  const found = index.find(runsLeft, streamsLeft, overlay.from)
   for (const [run_id, place] of found.runs) {
     wanted.push({ place, skip: 0, run_id, isRight: (header) => header.run_id === run_id && header.seq === place.seq })
   }
@@ -106,7 +106,7 @@ function distinct(wanted: readonly Wanted[]): { places: IndexedPlace[]; of: (ind
   return { places, of: (index) => of[index] as number }
 }
 
-/** @throws LedgerError `isBrokenIndex` where the index is wrong */
+/** @throws LedgerError; the index `heals` those that it is the cause of */
 export async function lookUp(
   files: FilePort,
   segments: readonly Segment[],

@@ -10,7 +10,7 @@ import { entryOfLine, headerOfLine } from './checked-line.ts'
 import type { LedgerEnd } from './end.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
-import { indexMismatch, isBrokenIndex } from './index-db.ts'
+import { indexMismatch } from './index-db.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import { readPlaces } from './places.ts'
 import { scan } from './scan.ts'
@@ -40,6 +40,8 @@ export interface ReaderParts {
   readonly index: LedgerIndex | null
   /** A place that is known in memory, at or before this position, for a reading that begins there. */
   readonly nearby: (seq: number) => StartPlace | null
+  /** The end is what this very process has made durable. */
+  readonly isAcknowledged: boolean
 }
 
 export class Reader {
@@ -93,7 +95,7 @@ export class Reader {
     this.#parts.assertOpen()
     const end = await this.#parts.currentEnd()
     if (isEmptyFilter(filter) && end.damage === null && (end.segments[0]?.first_seq ?? 0) === 0) return end.head.size
-    const { indexed, result } = await this.#byIndex(end, (index) => index.count(filter), 0)
+    const { indexed, result } = await this.#byIndex(end, (index, before) => index.count(filter, before), 0)
     let count = result
     for await (const found of this.#scanned({ ...EVERYTHING, filter, from: indexed }, end)) count += found.length
     return count
@@ -102,7 +104,7 @@ export class Reader {
   async #tally(column: TallyColumn, filter: RecordFilter): Promise<Map<string, number>> {
     this.#parts.assertOpen()
     const end = await this.#parts.currentEnd()
-    const { indexed, result } = await this.#byIndex(end, (index) => index.tally(column, filter), new Map<string, number>())
+    const { indexed, result } = await this.#byIndex(end, (index, before) => index.tally(column, filter, before), new Map<string, number>())
     for await (const found of this.#scanned({ ...EVERYTHING, filter, from: indexed }, end)) {
       for (const { line } of found) {
         const value = valueOf(column, line)
@@ -115,17 +117,16 @@ export class Reader {
   /** Brings the index up and asks it. `indexed`: position behind the last record that the answer covers. */
   async #byIndex<Result>(
     end: LedgerEnd,
-    ask: (index: LedgerIndex) => Promise<Result>,
+    ask: (index: LedgerIndex, before: number) => Promise<Result>,
     nothing: Result,
   ): Promise<{ indexed: number; result: Result }> {
     for (let attempt = 0; attempt < 2; attempt++) {
       const indexed = await this.#indexed(end)
       if (indexed === 0 || this.#parts.index === null) break
       try {
-        return { indexed, result: await ask(this.#parts.index) }
+        return { indexed, result: await ask(this.#parts.index, indexed) }
       } catch (error) {
-        if (!isBrokenIndex(error)) throw error
-        this.#parts.index.discard()
+        if (!this.#parts.index.heals(error)) throw error
       }
     }
     return { indexed: 0, result: nothing }
@@ -135,7 +136,12 @@ export class Reader {
   async #indexed(end: LedgerEnd): Promise<number> {
     const live = end.segments.at(-1)
     if (this.#parts.index === null || live === undefined) return 0
-    const position = await this.#parts.index.catchUp({ segment: live.first_seq, byte: end.byte, size: end.head.size, durable: false })
+    const position = await this.#parts.index.catchUp({
+      segment: live.first_seq,
+      byte: end.byte,
+      size: end.head.size,
+      durable: this.#parts.isAcknowledged,
+    })
     return position === null ? 0 : position.seq + 1
   }
 
@@ -176,8 +182,7 @@ export class Reader {
         }
         return
       } catch (error) {
-        if (!isBrokenIndex(error)) throw error
-        this.#parts.index?.discard()
+        if (this.#parts.index?.heals(error) !== true) throw error
         // Wrong once more, or not to be made anew: then without it.
         if (attempt > 0 || (await this.#indexed(end)) < before) break
       }
@@ -186,8 +191,8 @@ export class Reader {
   }
 
   async *#checkedLines(selection: Selection, end: LedgerEnd): AsyncGenerator<readonly FoundLine[], void, undefined> {
-    const places = await this.#parts.index?.select(selection)
-    if (places === null || places === undefined) throw indexMismatch('it is gone')
+    const places = await this.#parts.index?.select(selection, selection.before)
+    if (places === undefined) return
     for (;;) {
       this.#parts.assertOpen()
       const page = places.next(CHUNK_RECORDS, CHUNK_BYTES)

@@ -16,7 +16,6 @@ import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
-import { isBrokenIndex } from './index-db.ts'
 import { listSegments, TORN } from './layout.ts'
 import type { Segment } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
@@ -93,6 +92,7 @@ export class ReadingStore implements Store {
       assertOpen: () => this.#assertOpen(),
       index: parts.index,
       nearby: (seq) => this.#ends.nearby(seq),
+      isAcknowledged: false,
     })
   }
 
@@ -138,8 +138,7 @@ export class ReadingStore implements Store {
       try {
         return await lookUp(files, end.segments, request, await loadOverlay(files, end, position.seq + 1, LASTING_GENERATION), index)
       } catch (error) {
-        if (!isBrokenIndex(error)) throw error
-        index.discard()
+        if (!index.heals(error)) throw error
       }
     }
     return lookUp(files, end.segments, request, await loadOverlay(files, end, 0, LASTING_GENERATION), null)

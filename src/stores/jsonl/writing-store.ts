@@ -84,6 +84,7 @@ export class WritingStore implements Store {
       assertOpen: () => this.#assertOpen(),
       index,
       nearby: (seq) => this.#nearby(seq),
+      isAcknowledged: true,
     })
     if (parts.canBlock) {
       this.atExit = {

@@ -233,6 +233,24 @@ test('it is deleted, broken and replaced while the store is open', async () => {
   })
 })
 
+test('many ask at once while it is removed, broken and made anew again and again', async () => {
+  const { dir, chain, path } = await made()
+  const random = seededRandom(11)
+  for (const readOnly of [false, true]) {
+    await withStore(dir, { readOnly }, async (store) => {
+      for (let round = 0; round < scale(6, 60); round++) {
+        const asking = Array.from({ length: 6 }, () => answersRight(store, chain))
+        for (let i = 0; i < 5; i++) {
+          await new Promise((resolve) => setTimeout(resolve, random.below(8)))
+          const act = random.pick([() => rmSync(path, { force: true }), () => rmSync(`${path}-wal`, { force: true }), () => void store.flush()])
+          act()
+        }
+        await Promise.all(asking)
+      }
+    })
+  }
+})
+
 test('two processes bring it up at the same time', async () => {
   const { dir, chain, path } = await made()
   rmSync(path)
