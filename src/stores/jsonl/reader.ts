@@ -179,6 +179,8 @@ export class Reader {
           if (selection.reverse) before = seq
           else from = seq + 1
           yield found
+          // Nothing more is wanted, so an index that breaks now is nobody's concern.
+          if (limit <= 0) return
         }
         return
       } catch (error) {
