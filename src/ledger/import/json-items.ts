@@ -29,6 +29,7 @@ const CLOSE_LIST = 0x5d
 const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
 const LINE_FEED = 0x0a
+const MARK = Uint8Array.of(0xef, 0xbb, 0xbf)
 
 function isBlank(byte: number): boolean {
   return byte === 0x20 || byte === LINE_FEED || byte === 0x0d || byte === 0x09
@@ -60,7 +61,8 @@ export class JsonItems {
   #expected = false
   #parts: Uint8Array[] = []
   #length = 0
-  #atStart = true
+  /** How much of a byte order mark came; -1 once that is settled. */
+  #mark = 0
 
   /** `lines`: not a document, though its first line may look like the start of one. */
   constructor(bytesMax: number, lines: boolean) {
@@ -70,12 +72,7 @@ export class JsonItems {
 
   /** What this chunk ends. The chunk is kept in part until then, so it is not to be used again. */
   push(chunk: Uint8Array): (JsonItem | typeof ARRAY_END)[] {
-    let at = 0
-    // RFC 8259, section 8.1: a parser may ignore a byte order mark.
-    if (this.#atStart && chunk.length > 0) {
-      this.#atStart = false
-      if (chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf) at = 3
-    }
+    let at = this.#skipMark(chunk)
     while (at < chunk.length) {
       if (this.#state === 'lines') at = this.#takeLine(chunk, at)
       else if (this.#state === 'start') at = this.#takeStart(chunk, at)
@@ -98,6 +95,25 @@ export class JsonItems {
     const found = this.#found
     this.#found = []
     return found
+  }
+
+  /** RFC 8259, section 8.1: a parser may ignore a byte order mark. A part of one is no text. */
+  #skipMark(chunk: Uint8Array): number {
+    let at = 0
+    while (this.#mark >= 0 && at < chunk.length) {
+      if (this.#mark < MARK.length && chunk[at] === MARK[this.#mark]) {
+        this.#mark++
+        at++
+        continue
+      }
+      if (this.#mark > 0 && this.#mark < MARK.length) {
+        this.#state = 'lines'
+        this.#begin()
+        this.#keep(MARK, 0, this.#mark)
+      }
+      this.#mark = -1
+    }
+    return at
   }
 
   #takeStart(chunk: Uint8Array, start: number): number {

@@ -83,12 +83,19 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
 
 /** True where a header can hold the text: see docs/format.md, "The header". */
 export function fitsHeader(text: string): boolean {
-  return text !== '' && text.length <= HEADER_LIMITS.string_bytes_max && text.isWellFormed() && !CONTROL.test(text) && byteLength(text) <= HEADER_LIMITS.string_bytes_max
+  return (
+    text !== '' &&
+    text.length <= HEADER_LIMITS.string_bytes_max &&
+    text.isWellFormed() &&
+    !CONTROL.test(text) &&
+    byteLength(text) <= HEADER_LIMITS.string_bytes_max
+  )
 }
 
 /** @throws TypeError for a name that says nothing, or that a record could not hold */
 export function requireSourceName(name: string): void {
-  if (typeof name !== 'string' || !fitsHeader(name)) throw new TypeError('the name of a source is a text of 1 to 512 bytes without control characters')
+  if (typeof name !== 'string' || !fitsHeader(name))
+    throw new TypeError('the name of a source is a text of 1 to 512 bytes without control characters')
 }
 
 /** Problems, counted, and the first of them kept: a file of nothing but faults must not fill the memory. */
