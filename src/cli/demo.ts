@@ -200,9 +200,7 @@ class Demo {
       command(`npx cortex-ledger query ${this.#path} --outcome failure --newest`, 'what went wrong last'),
       command(`npx cortex-ledger show ${this.#path} --seq 1`, 'one record in full'),
       command(`npx cortex-ledger verify ${tampered}`, 'the rewritten outcome, as an auditor meets it'),
-      ...(existsSync(python)
-        ? [command(`python3 ${python} ${this.#path}`, 'the same verdict from a hundred lines of another language')]
-        : []),
+      ...(existsSync(python) ? [command(`python3 ${python} ${this.#path}`, 'the same verdict from a few pages of another language')] : []),
       command('npx cortex-ledger init ./audit --origin example.com/agents/prod', 'a ledger of your own'),
     )
   }

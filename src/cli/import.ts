@@ -87,7 +87,9 @@ async function sourceOf(file: string, options: ImportCommandOptions): Promise<{ 
   if (!found.isFile() && options.format !== 'chat') {
     throw new Misuse(`${file} is no regular file, and a cortex-jsonl file is read twice: save it to a file`)
   }
-  return { source: fileSource(file, options.source), bytes: found.isFile() ? found.size : null }
+  const source = fileSource(file, options.source)
+  if (!fitsHeader(source.name)) throw new Misuse('the name of the file can not be that of a source: give --source NAME')
+  return { source, bytes: found.isFile() ? found.size : null }
 }
 
 class Import {

@@ -49,23 +49,27 @@ describe('JSONL', () => {
     await ledger.close()
   })
 
-  test('verification beside a writing process finds no problem', async () => {
-    const location = join(tempDir(), 'ledger')
-    const writer = startChild('writer-process.ts', { location, name: 'writer', callers: 16, seed: 4, open: { segmentBytes: 500_000 } })
-    await writer.waitForCount(20)
-    let size = 0
-    for (let i = 0; i < scale(10, 100); i++) {
-      const report = await verifyLedger(location)
-      expect(report.problems).toEqual([])
-      expect(report.ok).toBe(true)
-      expect(report.size).toBeGreaterThanOrEqual(size)
-      size = report.size
-    }
-    const reader = await AuditLedger.open(location, { readOnly: true })
-    expect((await reader.query({ order: 'newest', limit: 1 })).records[0]!.seq).toBeGreaterThanOrEqual(size - 1)
-    await reader.close()
-    await writer.kill()
-  })
+  test(
+    'verification beside a writing process finds no problem',
+    async () => {
+      const location = join(tempDir(), 'ledger')
+      const writer = startChild('writer-process.ts', { location, name: 'writer', callers: 16, seed: 4, open: { segmentBytes: 500_000 } })
+      await writer.waitForCount(20)
+      let size = 0
+      for (let i = 0; i < scale(10, 100); i++) {
+        const report = await verifyLedger(location)
+        expect(report.problems).toEqual([])
+        expect(report.ok).toBe(true)
+        expect(report.size).toBeGreaterThanOrEqual(size)
+        size = report.size
+      }
+      const reader = await AuditLedger.open(location, { readOnly: true })
+      expect((await reader.query({ order: 'newest', limit: 1 })).records[0]!.seq).toBeGreaterThanOrEqual(size - 1)
+      await reader.close()
+      await writer.kill()
+    },
+    scale(120_000, 1_800_000),
+  )
 
   test.each([
     [scale(6, 64), 'that is there', true],

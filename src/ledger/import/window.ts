@@ -4,7 +4,7 @@ import type { Ledger } from '../ledger.ts'
 import type { Receipt } from '../plan.ts'
 
 const RECORDS_MAX = 4096
-const BYTES_MAX = 32 * 1024 * 1024
+const BYTES_MAX = 16 * 1024 * 1024
 
 /** True where the record itself is at fault: another one may go through. */
 export function isOfTheRecord(error: unknown): error is LedgerError {

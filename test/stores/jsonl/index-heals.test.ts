@@ -242,7 +242,11 @@ test('many ask at once while it is removed, broken and made anew again and again
         const asking = Array.from({ length: 6 }, () => answersRight(store, chain))
         for (let i = 0; i < 5; i++) {
           await new Promise((resolve) => setTimeout(resolve, random.below(8)))
-          const act = random.pick([() => rmSync(path, { force: true }), () => rmSync(`${path}-wal`, { force: true }), () => void store.flush()])
+          const act = random.pick([
+            () => rmSync(path, { force: true }),
+            () => rmSync(`${path}-wal`, { force: true }),
+            () => void store.flush(),
+          ])
           act()
         }
         await Promise.all(asking)
