@@ -24,7 +24,7 @@ const CODES: Readonly<Record<string, number>> = Object.fromEntries(Object.entrie
 
 /**
  * A driver's error as a LedgerError; `details.sqlite` starts with the name of the primary result code where that is one
- * of the above. Misuse (TypeError, RangeError) passes as it is. `doing` is the statement, or what was done otherwise.
+ * of the above. Misuse (TypeError, other RangeErrors) passes as it is. `doing` is the statement, or what was done otherwise.
  * node:sqlite gives the extended code as the number `errcode`, better-sqlite3 its name as `code`.
  */
 export function asSqliteError(error: unknown, doing: string, path: string): unknown {
@@ -33,11 +33,16 @@ export function asSqliteError(error: unknown, doing: string, path: string): unkn
   let primary: number | undefined
   let name: string | undefined
   if (typeof errcode === 'number') {
-    primary = errcode & 0xff
+    // Of a file whose header names a schema format that does not exist SQLite says only "logic error".
+    primary = errcode === 1 && error.message === 'unsupported file format' ? 11 : errcode & 0xff
     name = PRIMARY[primary]?.name ?? `SQLite result ${errcode}`
   } else if (typeof code === 'string' && code.startsWith('SQLITE_')) {
     name = code
     primary = CODES[code.split('_', 2).join('_')]
+  } else if (error instanceof RangeError && /too large to be represented/.test(error.message)) {
+    // node:sqlite, of an integer read that no number can hold. We write none such, so another hand, or damage, did.
+    primary = 11
+    name = 'SQLITE_CORRUPT'
   } else return error
 
   const known = primary === undefined ? undefined : PRIMARY[primary]
