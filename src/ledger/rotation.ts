@@ -5,14 +5,19 @@ import type { Head, Selection, Store } from './store.ts'
 
 /** The record that seals the live segment, or null where it holds nothing but the seal of the one before. */
 export async function sealingDraft(store: Store, drafting: DraftContext, head: Head): Promise<Draft | null> {
-  const last: Selection = { filter: { type: ['SegmentSealed'] }, from: 0, before: head.size, reverse: true, limit: 1 }
-  let first_seq = 0
-  for await (const chunk of store.read(last)) {
-    for (const line of chunk) first_seq = Number(new LedgerRecord(line).entry?.['last_seq'] ?? -1) + 1
-  }
+  const first_seq = store.segment?.first_seq ?? (await behindLastSeal(store, head))
   const last_seq = head.size - 1
   // An empty segment file needs its seal in front, so a full store is always obeyed; on demand only what holds something is sealed.
   if (!store.segmentFull && last_seq - first_seq < (first_seq === 0 ? 0 : 1)) return null
-  const data = { first_seq, last_seq, last_hash: head.hash, ...(store.segmentName === null ? {} : { segment: store.segmentName }) }
+  const data = { first_seq, last_seq, last_hash: head.hash, ...(store.segment === null ? {} : { segment: store.segment.name }) }
   return draftOwnRecord('SegmentSealed', 'seal_segment', OWN_ACTOR, data, drafting)
+}
+
+/** Where segments are logical only: the position behind what was sealed last. */
+async function behindLastSeal(store: Store, head: Head): Promise<number> {
+  const last: Selection = { filter: { type: ['SegmentSealed'] }, from: 0, before: head.size, reverse: true, limit: 1 }
+  for await (const [line] of store.read(last)) {
+    if (line !== undefined) return Number(new LedgerRecord(line).entry?.['last_seq'] ?? -1) + 1
+  }
+  return 0
 }

@@ -133,8 +133,8 @@ export interface Store {
   readonly readOnly: boolean
   /** True when the store would like its live segment sealed and a new one begun. */
   readonly segmentFull: boolean
-  /** Name of the live segment, or null where the store has none. */
-  readonly segmentName: string | null
+  /** The live segment's name and the position of its first record; null where the store has no segments. */
+  readonly segment: { readonly name: string; readonly first_seq: number } | null
   /** What recovery did at opening, to be recorded by the ledger; null where there was nothing to do. */
   readonly recovered: { readonly bytes: number; readonly moved_to: string; readonly reason: string } | null
 

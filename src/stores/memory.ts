@@ -75,7 +75,7 @@ export function openMemoryStore(): Store {
     location: 'memory:',
     readOnly: false,
     segmentFull: false,
-    segmentName: null,
+    segment: null,
     recovered: null,
 
     async state(request: StateRequest): Promise<StoreState> {

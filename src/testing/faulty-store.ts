@@ -84,8 +84,8 @@ export function faultyStore(inner: Store): FaultyStore {
     get segmentFull() {
       return inner.segmentFull
     },
-    get segmentName() {
-      return inner.segmentName
+    get segment() {
+      return inner.segment
     },
     recovered: inner.recovered,
     ...(inner.atExit === undefined ? {} : { atExit: inner.atExit }),

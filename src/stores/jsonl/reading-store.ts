@@ -78,7 +78,7 @@ export class ReadingStore implements Store {
   readonly #parts: ReadingParts
   readonly #ends: EndTracker
   readonly #reader: Reader
-  #segmentName: string | null = null
+  #segment: Segment | null = null
   #isClosed = false
 
   constructor(parts: ReadingParts) {
@@ -97,8 +97,8 @@ export class ReadingStore implements Store {
   }
 
   /** As it was when somebody last looked. */
-  get segmentName(): string | null {
-    return this.#segmentName
+  get segment(): Segment | null {
+    return this.#segment
   }
 
   #assertOpen(): void {
@@ -108,7 +108,7 @@ export class ReadingStore implements Store {
   async #end(): Promise<LedgerEnd> {
     try {
       const end = await this.#ends.current()
-      this.#segmentName = end.segments.at(-1)?.name ?? null
+      this.#segment = end.segments.at(-1) ?? null
       return end
     } catch (error) {
       throw asFileError(error, `reading ${this.location}`)

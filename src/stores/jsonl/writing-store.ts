@@ -29,6 +29,7 @@ import { describeFiles } from './reading-store.ts'
 import { Reader } from './reader.ts'
 import type { Recovered, Recovery } from './recovery.ts'
 import type { StartPlace } from './scan.ts'
+import type { Segment } from './layout.ts'
 import { SegmentWriter } from './segment-writer.ts'
 
 export interface WritingParts {
@@ -100,9 +101,9 @@ export class WritingStore implements Store {
     return this.#writer.length >= this.#parts.segmentBytes || (this.#writer.length === 0 && this.#head.size > 0)
   }
 
-  /** Of the segment that holds the last record. */
-  get segmentName(): string | null {
-    return (this.#writer.length > 0 ? this.#writer.segment : this.#writer.segments.at(-2))?.name ?? null
+  /** The one that holds the last record. */
+  get segment(): Segment | null {
+    return (this.#writer.length > 0 ? this.#writer.segment : this.#writer.segments.at(-2)) ?? null
   }
 
   #assertOpen(): void {

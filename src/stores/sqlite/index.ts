@@ -45,7 +45,7 @@ class SqliteStore implements Store {
   readonly location: string
   readonly readOnly: boolean
   readonly segmentFull = false
-  readonly segmentName = null
+  readonly segment = null
   readonly recovered = null
   readonly atExit: ExitAppender
   private database: Database | null

@@ -152,9 +152,9 @@ export const appendCases: readonly Scenario[] = [
     async run(bench) {
       const { store, chain } = await bench.started()
       for (let i = 0; i < 4; i++) {
-        const before = store.segmentName
+        const before = store.segment?.name
         await chain.append(store, [{ type: 'SegmentSealed', stream: 'ledger' }, {}], { newSegment: true })
-        if (bench.capabilities.segments) assert.notEqual(store.segmentName, before)
+        if (bench.capabilities.segments) assert.notEqual(store.segment?.name, before)
         await chain.append(store, samples(3))
       }
       await assertHolds(store, chain)

@@ -16,7 +16,7 @@ test('nothing there: not_found, unless it is to be made, folders above it too', 
   }
   expect(readdirSync(join(dir, '../../..'))).toEqual([])
   await withStore(dir, {}, async (store) => {
-    expect(store).toMatchObject({ kind: 'jsonl', location: dir, readOnly: false, segmentFull: false, segmentName: null, recovered: null })
+    expect(store).toMatchObject({ kind: 'jsonl', location: dir, readOnly: false, segmentFull: false, segment: null, recovered: null })
   })
   await withStore(dir, { create: false }, async (store) => expect(await linesOf(store)).toEqual([]))
   await withStore(dir, { readOnly: true }, async (store) => expect(await linesOf(store)).toEqual([]))

@@ -160,10 +160,10 @@ describe('over the border of segments', () => {
     await withStore(dir, OFF, async (store) => {
       expect((await store.state({ streams: [], run_ids: [] })).head.hash).toBe(chain.records[4]?.hash)
       expect(store.segmentFull).toBe(true)
-      expect(store.segmentName).toBe(`segments/${'0'.padStart(20, '0')}.jsonl`)
+      expect(store.segment?.name).toBe(`segments/${'0'.padStart(20, '0')}.jsonl`)
       chain.records.splice(5)
       await store.append(chain.seal([{ stream: 'after' }]), chain.head, { newSegment: true })
-      expect(store.segmentName).toBe(`segments/${'5'.padStart(20, '0')}.jsonl`)
+      expect(store.segment?.name).toBe(`segments/${'5'.padStart(20, '0')}.jsonl`)
       expect(store.segmentFull).toBe(false)
       expect(await problemsOf(store)).toEqual([])
     })

@@ -27,7 +27,7 @@ describe.each(DRIVERS)('%s', (driver) => {
   test('a new file is a ledger of this version', async () => {
     const path = join(tempDir(), 'ledger.db')
     const store = await openSqliteStore(path, { driver })
-    expect(store).toMatchObject({ kind: 'sqlite', location: path, readOnly: false, segmentFull: false, segmentName: null, recovered: null })
+    expect(store).toMatchObject({ kind: 'sqlite', location: path, readOnly: false, segmentFull: false, segment: null, recovered: null })
     expect(await store.describe()).toMatchObject({ kind: 'sqlite', records: 0, driver })
     await store.close()
     const database = await openDatabase(path)
