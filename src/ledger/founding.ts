@@ -16,8 +16,8 @@ import type { BatchLimits, QueueLimits } from './queue.ts'
 import { systemRandom } from './random.ts'
 import type { Random } from './random.ts'
 import { LedgerRecord } from './record.ts'
+import { writerOver } from './rotation.ts'
 import type { Store } from './store.ts'
-import { Writer } from './writer.ts'
 
 /** What can be said about a ledger whatever keeps it. */
 export interface LedgerOptions {
@@ -84,9 +84,8 @@ async function found(store: Store, options: LedgerOptions, drafting: DraftContex
   const { signer, path } = await signerOfNewLedger(store, origin, options, drafting.random)
   const data: JsonObject = { format: 'cortex-ledger/v1', keys: signer === null ? [] : [signer.verifierKey], origin }
   const draft = draftOwnRecord('LedgerCreated', 'create', origin, data, drafting)
-  const writer = new Writer(store, { now: drafting.now, noteClock: () => draft, sealSegment: async () => null })
   try {
-    await writer.submit({ drafts: [draft], stream: draft.stream, expected: 'no-stream', newSegment: false })
+    await writerOver(store, drafting).submit({ drafts: [draft], stream: draft.stream, expected: 'no-stream', newSegment: false })
   } catch (error) {
     if (!(error instanceof LedgerError && error.code === 'version_conflict')) throw error
   }
@@ -150,12 +149,7 @@ async function recordRecovery(store: Store, drafting: DraftContext, warn: Ledger
     until,
   }
   const draft = draftOwnRecord('RecordingGapDetected', 'note_gap', OWN_ACTOR, data, drafting)
-  const writer = new Writer(store, {
-    now: drafting.now,
-    noteClock: (from, to) => draftOwnRecord('ClockMovedBack', 'note_clock', OWN_ACTOR, { from, to }, drafting),
-    sealSegment: async () => null,
-  })
-  await writer.submit({ drafts: [draft], stream: draft.stream, expected: 'any', newSegment: false })
+  await writerOver(store, drafting).submit({ drafts: [draft], stream: draft.stream, expected: 'any', newSegment: false })
   warn({
     code: 'torn_tail_moved',
     message: `${recovered.bytes} bytes at the end of ${store.location} were no whole record (${recovered.reason}); never acknowledged, they were moved to ${recovered.moved_to}`,

@@ -19,10 +19,10 @@ import type { ExpectedVersion, Receipt } from './plan.ts'
 import { asFilter, asRange, asSelection, formatCursor } from './query.ts'
 import type { Criteria, Query, ReadRange } from './query.ts'
 import { LedgerRecord } from './record.ts'
-import { sealingDraft } from './rotation.ts'
+import { writerOver } from './rotation.ts'
 import { TALLY_COLUMNS } from './store.ts'
 import type { Head, Selection, Store, StoreDescription, TallyColumn } from './store.ts'
-import { Writer } from './writer.ts'
+import type { Writer } from './writer.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
 
 /** Something the owner should know that is no error of a call of theirs. */
@@ -97,13 +97,7 @@ export class Ledger {
     this.verifierKey = parts.verifierKey
     this.keyFile = parts.keyFile
     this.#warn = parts.warn
-    this.#writer = new Writer(parts.store, {
-      now: () => parts.clock.now(),
-      noteClock: (from, to) => draftOwnRecord('ClockMovedBack', 'note_clock', OWN_ACTOR, { from, to }, parts.drafting),
-      sealSegment: (head) => sealingDraft(parts.store, parts.drafting, head),
-      queue: parts.queue,
-      batch: parts.batch,
-    })
+    this.#writer = writerOver(parts.store, parts.drafting, { queue: parts.queue, batch: parts.batch })
     if (!parts.store.readOnly) drainAtExit(this.#writer)
   }
 

@@ -1,10 +1,28 @@
 import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
 import type { Draft, DraftContext } from './draft.ts'
 import { LedgerRecord } from './record.ts'
+import type { BatchLimits, QueueLimits } from './queue.ts'
 import type { Head, Selection, Store } from './store.ts'
+import { Writer } from './writer.ts'
+
+/** What a writer may gather and hold. */
+export interface WriterLimits {
+  readonly queue?: Partial<QueueLimits> | undefined
+  readonly batch?: Partial<BatchLimits> | undefined
+}
+
+/** The writer of a ledger, with the records that it puts in by itself: one for all who write, so that none is left out. */
+export function writerOver(store: Store, drafting: DraftContext, limits: WriterLimits = {}): Writer {
+  return new Writer(store, {
+    now: () => drafting.now(),
+    noteClock: (from, to) => draftOwnRecord('ClockMovedBack', 'note_clock', OWN_ACTOR, { from, to }, drafting),
+    sealSegment: (head) => sealingDraft(store, drafting, head),
+    ...limits,
+  })
+}
 
 /** The record that seals the live segment, or null where it holds nothing but the seal of the one before. */
-export async function sealingDraft(store: Store, drafting: DraftContext, head: Head): Promise<Draft | null> {
+async function sealingDraft(store: Store, drafting: DraftContext, head: Head): Promise<Draft | null> {
   const first_seq = store.segment?.first_seq ?? (await behindLastSeal(store, head))
   const last_seq = head.size - 1
   // An empty segment file needs its seal in front, so a full store is always obeyed; on demand only what holds something is sealed.
