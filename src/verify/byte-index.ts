@@ -2,7 +2,6 @@
  * Numbers byte strings in the order in which they first come: which ids were there before. A `Map` of strings takes
  * three times the memory and has to make a string of every id; this keeps the bytes themselves, so it is exact.
  */
-import { wordAt } from './bytes.ts'
 import type { Memory } from './bytes.ts'
 
 const SLOTS_MIN = 256
@@ -53,15 +52,15 @@ export class ByteIndex {
   /** Takes the id into `#id`, word by word, and gives its hash. */
   #read(memory: Memory, start: number, end: number, length: number): number {
     if (length > this.#id.length) this.#id = new Int32Array(length * 2)
-    const { bytes, words } = memory
+    const { bytes, data } = memory
     const id = this.#id
     const seed = this.#seed
-    const isCovered = (end + 3) >> 2 < words.length
+    const isCovered = start + length * 4 <= memory.size
     let hash = seed
     for (let i = 0, at = start; i < length; i++, at += 4) {
       let word: number
       if (isCovered) {
-        word = wordAt(words, at)
+        word = data.getInt32(at, true)
         // What is behind the id in its last word is not of it.
         if (at + 4 > end) word &= (1 << ((end - at) << 3)) - 1
       } else {

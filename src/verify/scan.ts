@@ -48,11 +48,10 @@ export class JsonScanner {
    * space before or behind the value belongs to it.
    */
   scan(bytes: Uint8Array, start: number, end: number): number {
-    this.#memory.view(bytes.buffer)
-    const memory = this.#memory.bytes
-    const words = this.#memory.words
+    const whole = this.#memory
+    const shift = whole.view(bytes)
+    const memory = whole.bytes
     const objects = this.#objects
-    const shift = bytes.byteOffset
     this.notAscii = false
     let at = start + shift
     let depth = 0
@@ -64,7 +63,7 @@ export class JsonScanner {
       if (byte === QUOTE) {
         at++
         for (;;) {
-          at = skipPlain(memory, words, at)
+          at = skipPlain(whole, at)
           byte = memory[at]!
           if (byte === QUOTE) break
           if (byte === BACKSLASH) {
