@@ -16,7 +16,7 @@ export class ByteIndex {
   readonly #wordsMax: number
   // A number from chance decides where ids fall, so nobody can prepare ids that all fall into one place.
   readonly #seed = (Math.random() * 0x1_0000_0000) | 1
-  /** The words of all ids, one behind the other. */
+  /** The words of all ids, one behind the other; then those of the id at hand. */
   #arena = new Int32Array(SLOTS_MIN * 4)
   #used = 0
   /** Where each id ends in the arena; it starts where the one before ends. */
@@ -24,9 +24,6 @@ export class ByteIndex {
   #hashes = new Int32Array(SLOTS_MIN / 2)
   /** Number of an id plus one, or 0; at most half of them taken. */
   #slots = new Int32Array(SLOTS_MIN)
-  /** The id at hand. */
-  #id = new Int32Array(64)
-
   constructor(idsMax: number) {
     this.#idsMax = Math.min(idsMax, 0x1000_0000)
     this.#wordsMax = Math.min(this.#idsMax * ID_WORDS_MEAN_MAX, 0x3fff_ffff)
@@ -49,12 +46,14 @@ export class ByteIndex {
     }
   }
 
-  /** Takes the id into `#id`, word by word, and gives its hash. */
+  /** Takes the id behind those that are kept, word by word, and gives its hash. */
   #read(memory: Memory, start: number, end: number, length: number): number {
-    if (length > this.#id.length) this.#id = new Int32Array(length * 2)
+    const used = this.#used
+    if (used + length > this.#arena.length) this.#arena = grown(this.#arena, Int32Array, Math.max(used + length, this.#arena.length * 2))
     const { bytes, data } = memory
-    const id = this.#id
+    const arena = this.#arena
     const seed = this.#seed
+    const multiplier = seed ^ 0x5bd1e994
     const isCovered = start + length * 4 <= memory.size
     let hash = seed
     for (let i = 0, at = start; i < length; i++, at += 4) {
@@ -67,28 +66,27 @@ export class ByteIndex {
         word = 0
         for (let j = Math.min(end - at, 4) - 1; j >= 0; j--) word = (word << 8) | bytes[at + j]!
       }
-      id[i] = word
-      hash = Math.imul(hash ^ word, seed ^ 0x5bd1e994)
+      arena[used + i] = word
+      hash = Math.imul(hash ^ word, multiplier)
       hash ^= hash >>> 15
     }
     hash = Math.imul(hash, 0x85ebca6b)
     return hash ^ (hash >>> 13)
   }
 
+  /** True where the id at hand is that of this number. */
   #isId(number: number, length: number): boolean {
+    const arena = this.#arena
     const start = number === 0 ? 0 : this.#ends[number - 1]!
     if (this.#ends[number]! - start !== length) return false
-    for (let i = 0; i < length; i++) if (this.#arena[start + i] !== this.#id[i]) return false
+    for (let i = 0, at = this.#used; i < length; i++, at++) if (arena[start + i] !== arena[at]) return false
     return true
   }
 
+  /** Keeps the id at hand. */
   #insert(length: number, hash: number, slot: number): number {
-    const start = this.#used
-    const used = start + length
+    const used = this.#used + length
     if (this.size >= this.#idsMax || used > this.#wordsMax) return -1
-    if (used > this.#arena.length)
-      this.#arena = grown(this.#arena, Int32Array, Math.min(Math.max(used, this.#arena.length * 2), this.#wordsMax))
-    for (let i = 0; i < length; i++) this.#arena[start + i] = this.#id[i]!
     this.#used = used
     const number = this.size++
     this.#ends[number] = used

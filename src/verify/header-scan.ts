@@ -82,10 +82,11 @@ export class HeaderScan {
    */
   scan(bytes: Uint8Array, start: number, end: number): number {
     const shift = this.#memory.view(bytes)
-    this.#forget()
     const limit = Math.min(end, start + HEADER_LIMITS.header_bytes_max) + shift
     let at = this.#asBefore(start + shift)
     if (at === -1) {
+      this.starts.fill(-1)
+      this.#forget()
       at = this.#members(start + shift, limit)
       if (at === -1) return -1
       if (at <= limit && this.#isComplete() && this.unknown.length === 0) {
@@ -98,7 +99,6 @@ export class HeaderScan {
   }
 
   #forget(): void {
-    this.starts.fill(-1)
     this.unknown = NO_KEYS
     this.notAscii = false
     this.#escapes = 0
@@ -123,12 +123,12 @@ export class HeaderScan {
   #asBefore(start: number): number {
     const shapes = this.#shapes
     for (let i = 0; i < SHAPES; i++) {
-      const at = this.#membersOf(shapes[i]!, start)
-      if (at !== -1) {
-        if (i > 0) this.#prefer(i)
-        return at
-      }
       this.#forget()
+      const at = this.#membersOf(shapes[i]!, start)
+      if (at === -1) continue
+      for (const key of shapes[i]!.absent) this.starts[key] = -1
+      if (i > 0) this.#prefer(i)
+      return at
     }
     return -1
   }

@@ -19,7 +19,9 @@ import { WithheldEntries } from './withheld.ts'
 import type { NamingType, WithheldCounts } from './withheld.ts'
 
 const TIME_LENGTH = 27
-const RESERVED_LENGTHS: ReadonlySet<number> = new Set(RESERVED_TYPES.map((type) => type.length))
+/** The reserved types of each length. */
+const RESERVED_OF_LENGTH: (readonly string[] | undefined)[] = []
+for (const type of RESERVED_TYPES) RESERVED_OF_LENGTH[type.length] = [...(RESERVED_OF_LENGTH[type.length] ?? []), type]
 const UNKNOWN_KEYS_MAX = 64
 /** Ranges of withheld entries and of names for them, each. */
 const RANGES_MAX = 1_000_000
@@ -204,8 +206,7 @@ export class RecordChecks {
   #isReservedType({ bytes, headerStart }: PlacedRecord, header: HeaderScan): boolean {
     const start = headerStart + header.starts[KEY.type]!
     const length = header.ends[KEY.type]! - header.starts[KEY.type]!
-    if (!RESERVED_LENGTHS.has(length)) return false
-    for (const type of RESERVED_TYPES) if (type.length === length && textStandsAt(bytes, start, type)) return true
+    for (const type of RESERVED_OF_LENGTH[length] ?? []) if (textStandsAt(bytes, start, type)) return true
     return false
   }
 
