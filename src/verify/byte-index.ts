@@ -49,7 +49,9 @@ export class ByteIndex {
   /** Takes the id behind those that are kept, word by word, and gives its hash. */
   #read(memory: Memory, start: number, end: number, length: number): number {
     const used = this.#used
-    if (used + length > this.#arena.length) this.#arena = grown(this.#arena, Int32Array, Math.max(used + length, this.#arena.length * 2))
+    if (used + length > this.#arena.length) {
+      this.#arena = grown(this.#arena, Int32Array, Math.max(used + length, Math.min(this.#arena.length * 2, this.#wordsMax)))
+    }
     const { bytes, data } = memory
     const arena = this.#arena
     const seed = this.#seed

@@ -24,6 +24,8 @@ const WITHHELD = new Printable(',"entry":null}')
 const HASH_START = HASH_OPEN.length
 const HASH_LENGTH = 64
 const SALT_LENGTH = 22
+/** As long as headers are without long texts. */
+const LEAF_VIEWS = 1024
 const ENTRY_BYTES_MAX = 16 * 1024 * 1024
 
 export interface LineCheckOptions {
@@ -68,8 +70,8 @@ export class LineCheck {
   readonly #scanner: JsonScanner
   /** 0x00 and the header. */
   readonly #leaf = new Uint8Array(HEADER_LIMITS.header_bytes_max + 1)
-  /** Views of the leaf by their length: making one costs as much as the copy. */
-  readonly #leafViews: (Uint8Array | undefined)[] = []
+  /** Views of the leaf by the header's length, for those of a usual one: making a view costs as much as the copy. */
+  readonly #leafViews: (Uint8Array | undefined)[] = Array.from({ length: LEAF_VIEWS })
   readonly #leafData = new DataView(this.#leaf.buffer)
   /** How far the bytes at hand lie from the start of their memory. */
   #shift = 0
@@ -82,6 +84,12 @@ export class LineCheck {
 
   /** Checks `bytes[start, end)`, a line without its line feed. `expected`: the hash that it should point back to; null: GENESIS. */
   check(bytes: Uint8Array, start: number, end: number, expected: Digest | null): void {
+    this.#check(bytes, start, end, expected, false)
+    // What is wrong, and whether, is for the whole grammar to say, not for the fast way through it.
+    if (this.fault !== null) this.#check(bytes, start, end, expected, true)
+  }
+
+  #check(bytes: Uint8Array, start: number, end: number, expected: Digest | null, strictly: boolean): void {
     this.fault = null
     this.withheld = false
     this.status = 'nothing'
@@ -96,7 +104,7 @@ export class LineCheck {
       this.#malformed('the line does not start with {"hash":"<64 hex>","header":{')
       return
     }
-    this.headerEnd = this.header.scan(bytes, this.headerStart, end)
+    this.headerEnd = this.header.scan(bytes, this.headerStart, end, strictly)
     const fault = this.header.fault
     if (this.headerEnd === -1)
       this.headerEnd = headerEnd(bytes, this.headerStart, Math.min(end, this.headerStart + HEADER_LIMITS.header_bytes_max + 3))
@@ -147,7 +155,7 @@ export class LineCheck {
     if (!this.header.notAscii && this.header.fault === '')
       for (const last = length - 8; at <= last; at += 8) leaf.setFloat64(at + 1, data.getFloat64(start + at, true), true)
     for (; at < length; at++) this.#leaf[at + 1] = bytes[start + at]!
-    return (this.#leafViews[length] ??= this.#leaf.subarray(0, length + 1))
+    return length < LEAF_VIEWS ? (this.#leafViews[length] ??= this.#leaf.subarray(0, length + 1)) : this.#leaf.subarray(0, length + 1)
   }
 
   #mismatch(code: 'hash_mismatch' | 'entry_mismatch', bytes: Uint8Array, stated: number, computed: Digest): void {
@@ -161,8 +169,7 @@ export class LineCheck {
     this.previousStart = this.headerStart + header.starts[KEY.previous_hash]!
     this.previousEnd = this.headerStart + header.ends[KEY.previous_hash]!
     // The scan saw to it that GENESIS stands at seq 0 and nowhere else.
-    this.linked =
-      this.seq === 0 ? expected === null : expected !== null && expected.standsAt(this.memory, this.previousStart + this.#shift)
+    this.linked = this.seq === 0 ? expected === null : expected !== null && expected.standsAt(this.memory, this.previousStart + this.#shift)
     if (!this.linked && this.seq > 0 && !isLowerHex(bytes, this.previousStart, this.previousEnd)) {
       this.#malformed('previous_hash is not 64 lower-case hex digits')
       return false

@@ -86,22 +86,27 @@ export class JsonScanner {
     let depth = 0
     let inObject = false
     let isKey = false
-    for (;;) {
+    scan: for (;;) {
       let byte = memory[at]!
       if (byte <= BLANK && depth > 0) byte = memory[(at = this.#skipBlank(at))]!
       if (byte === QUOTE) {
-        const from = ++at
-        at = skipPlain(whole, at)
-        if (memory[at] !== QUOTE && (at = this.#restOfString(at)) === -1) return -1
-        if (isKey) {
-          if (asksCanonical) this.#noteKey(depth - 1, from, at)
+        // Strings mostly come one behind the other, keys and values: round here without a look at what else there is.
+        for (;;) {
+          const from = ++at
+          at = skipPlain(whole, at)
+          if (memory[at] !== QUOTE && (at = this.#restOfString(at)) === -1) return -1
           at++
-          if (memory[at] !== COLON && memory[(at = this.#skipBlank(at))] !== COLON) return -1
-          at++
-          isKey = false
-          continue
+          if (isKey) {
+            if (asksCanonical) this.#noteKey(depth - 1, from, at - 1)
+            if (memory[at] !== COLON && memory[(at = this.#skipBlank(at))] !== COLON) return -1
+            at++
+            isKey = false
+            if (memory[at] !== QUOTE) continue scan
+          } else if (memory[at] === COMMA && memory[at + 1] === QUOTE && depth > 0) {
+            at++
+            isKey = inObject
+          } else break
         }
-        at++
       } else if (isKey) {
         return -1
       } else if (byte === OPEN_OBJECT || byte === OPEN_LIST) {
@@ -193,24 +198,24 @@ function surelyAscends(memory: Uint8Array, aStart: number, aEnd: number, bStart:
 /** True where the number between these offsets, which is one by the grammar of JSON, is in canonical spelling. */
 function isCanonicalNumber(memory: Uint8Array, start: number, end: number): boolean {
   const first = memory[start] === MINUS ? start + 1 : start
-  let dot = -1
-  for (let at = first; at < end; at++) {
-    if (memory[at] === DOT) dot = at
-    else if (memory[at]! > NINE) dot = end
-  }
+  let at = skipDigits(memory, first)
   // An integer of 15 digits is far from where doubles lose them; -0 is written 0.
-  if (dot === -1 && end - first <= 15) return memory[first] !== ZERO || first === start
-  // A decimal of up to 15 digits is the shortest of its double, unless it ends in zeros; below 1e-6 it has an exponent.
-  if (dot < end && end - first <= 16 && memory[end - 1] !== ZERO && (memory[first] !== ZERO || isAboveMillionth(memory, dot + 1, end))) return true
+  if (at === end && end - first <= 15) return memory[first] !== ZERO || first === start
+  if (memory[at] === DOT && end - first <= 16 && memory[end - 1] !== ZERO) {
+    const fraction = at + 1
+    at = skipDigits(memory, fraction)
+    // A decimal of 15 digits is the shortest that reads as its double, unless it ends in zeros; below 1e-6 it has an exponent.
+    if (at === end && (memory[first] !== ZERO || hasDigit(memory, fraction, Math.min(end, fraction + 6)))) return true
+  }
   const text = asciiText(memory, start, end)
   const value = Number(text)
   const size = Math.abs(value)
   return String(value) === text && (size <= Number.MAX_SAFE_INTEGER || size >= 1e21)
 }
 
-/** True where one of the first six digits behind the dot is not 0. */
-function isAboveMillionth(memory: Uint8Array, start: number, end: number): boolean {
-  for (let at = start; at < end && at < start + 6; at++) if (memory[at] !== ZERO) return true
+/** True where one of these digits is not 0. */
+function hasDigit(memory: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if (memory[at] !== ZERO) return true
   return false
 }
 
