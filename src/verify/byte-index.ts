@@ -2,11 +2,14 @@
  * Numbers byte strings in the order in which they first come: which ids were there before. A `Map` of strings takes
  * three times the memory and has to make a string of every id; this keeps the bytes themselves, so it is exact.
  */
-import type { Memory } from './bytes.ts'
+import { Memory } from './bytes.ts'
 
 const SLOTS_MIN = 256
 /** Words that an id may take on average before there is no more room. */
 const ID_WORDS_MEAN_MAX = 32
+
+/** No string of a header is longer, escapes counted. */
+const LONG_ID_BYTES = 2048
 
 /** Ids without a byte of 0x00, which fills their last word. */
 export class ByteIndex {
@@ -96,6 +99,21 @@ export class ByteIndex {
     this.#slots[slot] = number + 1
     if (this.size * 2 === this.#slots.length) this.#widen()
     return number
+  }
+
+  /** Hands over each id, in the order of the numbers; the memory is good until `take` returns. */
+  each(take: (memory: Memory, start: number, end: number, number: number) => void): void {
+    const bytes = new Uint8Array(LONG_ID_BYTES)
+    const memory = new Memory()
+    memory.view(bytes)
+    for (let number = 0; number < this.size; number++) {
+      let end = 0
+      for (let i = number === 0 ? 0 : this.#ends[number - 1]!; i < this.#ends[number]!; i++, end += 4) {
+        memory.data.setInt32(end, this.#arena[i]!, true)
+      }
+      while (bytes[end - 1] === 0) end--
+      take(memory, 0, end, number)
+    }
   }
 
   #widen(): void {
