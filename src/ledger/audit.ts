@@ -19,12 +19,12 @@ export interface AuditOptions {
    * `not checked`, and the report says why.
    */
   readonly temporaryFolder?: string | undefined
-  /** Ids that are kept in memory before that; 250,000 unless said, of about 60 bytes each. */
+  /** Ids that are kept in memory before that; 100,000 unless said, of about 60 bytes each. */
   readonly idsInMemory?: number | undefined
 }
 
 /** More of them in memory would save little: those outside are looked at as fast. */
-const IDS_IN_MEMORY = 250_000
+const IDS_IN_MEMORY = 100_000
 
 /** Lines between two calls of `onProgress`: some milliseconds of work. */
 const PROGRESS_EVERY = 1000
