@@ -7,7 +7,7 @@ import { tempDir } from '../../helpers/temp.ts'
 import { DRIVERS, everything, linesOf, makeLedger, tamper } from './helpers.ts'
 
 describe.each(DRIVERS)('%s', (driver) => {
-  test('in chunks of 256 records or about a MiB', async () => {
+  test('in chunks of 64 records or about a MiB', async () => {
     const path = join(tempDir(), 'ledger.db')
     const chain = await makeLedger(path, 700, (seq) => (seq < 600 ? {} : { entry: { text: 'x'.repeat(100_000) } }))
     const store = await openSqliteStore(path, { driver, readOnly: true })
@@ -16,7 +16,7 @@ describe.each(DRIVERS)('%s', (driver) => {
       sizes.push(chunk.length)
       expect(chunk.slice(0, -1).reduce((sum, line) => sum + line.length, 0)).toBeLessThan(1024 * 1024)
     }
-    expect(sizes.slice(0, 2)).toEqual([256, 256])
+    expect(sizes.slice(0, 2)).toEqual([64, 64])
     expect(sizes.length).toBeGreaterThan(10)
     expect(sizes.reduce((sum, size) => sum + size)).toBe(700)
     expect(await linesOf(store)).toEqual(chain.lines)
@@ -62,7 +62,7 @@ describe.each(DRIVERS)('%s', (driver) => {
     const other = await openDatabase(path, { driver })
     expect(other.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()).toEqual(expect.objectContaining({ busy: 0, log: 0, checkpointed: 0 }))
     other.close()
-    let rest = 256
+    let rest = 64
     for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) rest += next.value.length
     expect(rest).toBe(600)
     await reader.close()
