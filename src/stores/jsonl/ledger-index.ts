@@ -282,12 +282,13 @@ export class LedgerIndex {
     return new SelectedPlaces(database, selection, () => this.#database === database)
   }
 
+  /** Of the records before `before` alone: the thread may have added more by now, and the caller counts those itself. */
   async count(filter: RecordFilter, before: number): Promise<number> {
-    return countRecords(this.#covering(await this.#fresh(), before), filter)
+    return countRecords(this.#covering(await this.#fresh(), before), filter, before)
   }
 
   async tally(column: TallyColumn, filter: RecordFilter, before: number): Promise<Map<string, number>> {
-    return tallyRecords(this.#covering(await this.#fresh(), before), column, filter)
+    return tallyRecords(this.#covering(await this.#fresh(), before), column, filter, before)
   }
 
   /** Where the record at this position lies, by the index; null where it can't tell. */
