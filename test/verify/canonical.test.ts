@@ -96,6 +96,26 @@ describe('canonicalize', { timeout: scale(120_000, 1_800_000) }, () => {
     ).toBe('{"d":"2026-11-22T20:15:33.123000Z","n":{},"p":{"x":0,"y":2},"s":[{"a":[1]},{"a":[1]}]}')
   })
 
+  test('calls no toJSON, wherever it hides', () => {
+    const toJSON = (): never => {
+      throw new Error('was called')
+    }
+    const array = Object.assign([1, { b: 2, a: 1 }], { toJSON })
+    const hidden = Object.defineProperty({ b: [array], a: 0 }, 'toJSON', { value: toJSON, enumerable: false })
+    class Derived extends Array<number> {
+      toJSON = toJSON
+    }
+    expect(canonicalize({ hidden, derived: Derived.of(1, 2) })).toBe('{"derived":[1,2],"hidden":{"a":0,"b":[[1,{"a":1,"b":2}]]}}')
+  })
+
+  test('sorts many keys, and maps of ids, as few', () => {
+    for (const count of [1, 2, 23, 24, 25, 200]) {
+      const members = Array.from({ length: count }, (_, i) => [`k${(i * 7919) % count}`, { z: i, d: new Date(0) }] as const)
+      const value = { outer: [Object.fromEntries(members)], a: 1 }
+      expect(canonicalize(value)).toBe(canonicalizeOracle(JSON.parse(JSON.stringify(value).replaceAll('.000Z', '.000000Z'))))
+    }
+  })
+
   test('takes numbers with an exponent, however large, and the largest exact integers', () => {
     expect(canonicalize([1e30, -1e21, 2 ** 53 - 1, -(2 ** 53 - 1), 1e-7])).toBe('[1e+30,-1e+21,9007199254740991,-9007199254740991,1e-7]')
   })
