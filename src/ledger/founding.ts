@@ -13,7 +13,7 @@ import { keyOfNewLedger, readKeyFile } from './keys.ts'
 import type { Signer } from './keys.ts'
 import type { LedgerParts, LedgerWarning } from './ledger.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
-import { systemRandom } from './random.ts'
+import { saltsFrom, systemRandom } from './random.ts'
 import type { Random } from './random.ts'
 import { LedgerRecord } from './record.ts'
 import { writerOver } from './rotation.ts'
@@ -72,6 +72,7 @@ function draftingContext(options: LedgerOptions, clock: Clock): DraftContext {
   return {
     now: () => clock.now(),
     newId: () => uuids.generateOrResetWithTs(Math.floor(clock.now() / 1000)).toString(),
+    newSalt: saltsFrom(random),
     random,
     mask: options.mask ?? null,
     actor: options.actor ?? null,

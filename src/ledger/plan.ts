@@ -7,7 +7,7 @@ import { formatHeader, GENESIS } from '../verify/header.ts'
 import type { RecordHeader } from '../verify/header.ts'
 import { readLine } from '../verify/record.ts'
 import { formatTime, parseTime } from '../verify/time.ts'
-import { commitmentHash, headerOf } from './draft.ts'
+import { commitmentHash, givenFields, headerOf, refilledEntry } from './draft.ts'
 import type { Draft, Position } from './draft.ts'
 import type { JsonObject } from './entry.ts'
 import { LedgerError } from './errors.ts'
@@ -94,7 +94,7 @@ function repeat(draft: Draft, known: Known): Receipt | LedgerError {
       `run_id ${JSON.stringify(draft.run_id)} is recorded already (position ${known.header.seq}), with another ${what}: give a new run_id for a new record`,
       { run_id: draft.run_id, seq: known.header.seq, differs: what },
     )
-  for (const field of draft.given) {
+  for (const field of givenFields(draft)) {
     if (!sameValue(draft[field], known.header[field])) return conflict(field)
   }
   const receipt = receiptOf(known.header, known.hash)
@@ -102,8 +102,8 @@ function repeat(draft: Draft, known: Known): Receipt | LedgerError {
     return { ...receipt, content_not_compared: true }
   }
   if (commitmentHash(known.salt, draft.entry_text) === known.header.entry_hash) return receipt
-  if (draft.refilled === null) return conflict('content')
-  const refilled = draft.refilled(JSON.parse(known.entry_text) as JsonObject)
+  if (draft.defaulted.length === 0) return conflict('content')
+  const refilled = refilledEntry(draft, JSON.parse(known.entry_text) as JsonObject)
   return commitmentHash(known.salt, refilled) === known.header.entry_hash ? receipt : conflict('content')
 }
 

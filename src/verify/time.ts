@@ -57,10 +57,18 @@ export function parseTime(text: string): number | null {
   return ms * 1000 + pair(text, 20) * 10_000 + pair(text, 22) * 100 + pair(text, 24)
 }
 
+/** The ms that was spelled last: records come many in one, and spelling takes 0.4 µs. */
+let spelledMs = NaN
+let spelling = ''
+
 /** `us` is within the ms, 0 to 999. */
 function spell(ms: number, us: number): string {
-  // `2026-11-22T20:15:33.123Z`: for the years 0000 to 9999 the ISO form has four digits.
-  return `${new Date(ms).toISOString().slice(0, 23)}${us < 10 ? '00' : us < 100 ? '0' : ''}${us}Z`
+  if (ms !== spelledMs) {
+    // `2026-11-22T20:15:33.123Z`: for the years 0000 to 9999 the ISO form has four digits.
+    spelling = new Date(ms).toISOString().slice(0, 23)
+    spelledMs = ms
+  }
+  return `${spelling}${us < 10 ? '00' : us < 100 ? '0' : ''}${us}Z`
 }
 
 /**
@@ -92,6 +100,7 @@ export function formatTimeOfMs(ms: number): string {
  * instant, has no zone, or leaves the years 0000 to 9999 in UTC.
  */
 export function normalizeTime(text: string): string | null {
+  if (isLedgerTime(text)) return text
   const match = RFC3339.exec(text)
   if (match === null) return null
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [number, number, number, number, number, number]
