@@ -107,8 +107,8 @@ class Walk {
     if (depth >= this.depthMax) this.refuseDepth(value, depth)
     const isArray = Array.isArray(value)
     const prototype: unknown = Object.getPrototypeOf(value)
-    // Also one that no enumeration shows: JSON.stringify would call it.
-    const mustCopy = 'toJSON' in value
+    // Also one that no enumeration shows: JSON.stringify would call it. (`in` takes ten times as long.)
+    const mustCopy = (value as { readonly toJSON?: unknown }).toJSON !== undefined
     if (prototype !== (isArray ? Array.prototype : Object.prototype) && prototype !== null) {
       const tag = tagOf.call(value).slice(8, -1)
       if (tag === 'Date') {
