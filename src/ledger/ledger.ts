@@ -120,7 +120,7 @@ export class Ledger {
       throw new LedgerError('read_only', 'the ledger is open for reading: open it without readOnly to record. This was not recorded')
   }
 
-  async #submit(drafts: readonly Draft[], stream: string, expected: ExpectedVersion): Promise<Receipt[]> {
+  #submit(drafts: readonly Draft[], stream: string, expected: ExpectedVersion): Promise<Receipt[]> {
     return this.#writer.submit({ drafts, stream, expected, newSegment: false })
   }
 

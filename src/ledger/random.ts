@@ -55,3 +55,18 @@ export function saltsFrom(random: Random): () => string {
     return salt
   }
 }
+
+const UINT32S_AT_ONCE = 256
+
+/** Random integers from 0 to 2^32−1, drawn many at once. */
+export function uint32sFrom(random: Random): () => number {
+  let drawn = new Uint32Array(0)
+  let next = 0
+  return () => {
+    if (next === drawn.length) {
+      drawn = new Uint32Array(Uint8Array.from(random.bytes(4 * UINT32S_AT_ONCE)).buffer)
+      next = 0
+    }
+    return drawn[next++]!
+  }
+}

@@ -58,9 +58,11 @@ export class Writer {
     if (this.#closed) {
       return Promise.reject(new LedgerError('closed', 'the ledger is closed: open it again to record. This was not recorded'))
     }
+    const { drafts, stream, expected, newSegment } = append
     return new Promise((resolve, reject) => {
-      const bytes = append.drafts.reduce((sum, draft) => sum + draft.size_bytes, 0)
-      this.#queue.put({ ...append, bytes, resolve, reject })
+      let bytes = 0
+      for (const draft of drafts) bytes += draft.size_bytes
+      this.#queue.put({ drafts, stream, expected, newSegment, bytes, resolve, reject })
       this.#running ??= this.#run()
     })
   }
@@ -106,7 +108,7 @@ export class Writer {
     batch.forEach((append, i) => {
       const outcome = outcomes[i] as AppendOutcome
       if ('error' in outcome) append.reject(outcome.error)
-      else append.resolve([...outcome.receipts])
+      else append.resolve(outcome.receipts)
     })
   }
 
