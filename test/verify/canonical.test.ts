@@ -108,6 +108,19 @@ describe('canonicalize', { timeout: scale(120_000, 1_800_000) }, () => {
     expect(canonicalize({ hidden, derived: Derived.of(1, 2) })).toBe('{"derived":[1,2],"hidden":{"a":0,"b":[[1,{"a":1,"b":2}]]}}')
   })
 
+  test('takes own members only, whatever is inherited', () => {
+    const derived = Object.assign(Object.create({ inherited: 1 }), { b: 2, a: 1 })
+    const prototype = Object.prototype as { haunted?: string }
+    prototype.haunted = 'x'
+    let text: string
+    try {
+      text = canonicalize({ derived, plain: { d: 4, c: 3 }, none: Object.assign(Object.create(null), { z: 0 }) })
+    } finally {
+      delete prototype.haunted
+    }
+    expect(text).toBe('{"derived":{"a":1,"b":2},"none":{"z":0},"plain":{"c":3,"d":4}}')
+  })
+
   test('sorts many keys, and maps of ids, as few', () => {
     for (const count of [1, 2, 23, 24, 25, 200]) {
       const members = Array.from({ length: count }, (_, i) => [`k${(i * 7919) % count}`, { z: i, d: new Date(0) }] as const)
