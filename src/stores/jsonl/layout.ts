@@ -5,6 +5,7 @@
  *     ledger.json                                              says that the folder is a ledger
  *     writer.lock, writer.json                                 who writes (lock.ts)
  *     index.db                                                 derived, can be deleted at any time
+ *     text.db                                                  the full-text index, derived too (src/stores/text)
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
  */
 import { join } from 'node:path'
@@ -17,6 +18,7 @@ export const TORN = 'torn'
 export const LOCK_FILE = 'writer.lock'
 export const WRITER_FILE = 'writer.json'
 export const INDEX_FILE = 'index.db'
+const TEXT_FILE = 'text.db'
 export const MARKER_FILE = 'ledger.json'
 
 /** A longer line is no record: an entry of 16 MiB, a header, signatures, and room to spare. Bytes. */
@@ -65,7 +67,8 @@ export async function listSegments(files: FilePort, dir: string): Promise<Segmen
 
 const isOwnName = (name: string): boolean =>
   [SEGMENTS, TORN, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) ||
-  name.startsWith(`${INDEX_FILE}`) ||
+  name.startsWith(INDEX_FILE) ||
+  name.startsWith(TEXT_FILE) ||
   name === `${LOCK_FILE}-journal`
 
 /**
