@@ -62,9 +62,9 @@ export async function openScratch(driver: DriverName): Promise<Database> {
   }
 }
 
-/** An index of this process alone, in a file without a name that ends with it. */
-export async function openTemporary(driver: DriverName): Promise<Database> {
-  const database = await openDatabase('', { driver })
+/** An index of this process alone, in a file without a name that ends with it, or in memory. */
+export async function openTemporary(driver: DriverName, inMemory: boolean): Promise<Database> {
+  const database = await openDatabase(inMemory ? ':memory:' : '', { driver })
   try {
     database.exec('PRAGMA synchronous = OFF')
     prepareTables(database)

@@ -6,8 +6,7 @@ import type { TextFigures, TextIndex, TextSelection } from '../../ledger/text.ts
 import type { DriverName } from '../sql/driver.ts'
 import type { Thread } from '../sql/thread.ts'
 import { openToRead, readPosition } from './text-db.ts'
-import { TextService } from './text-service.ts'
-import type { TextRequest } from './text-service.ts'
+import type { TextRequest, TextService } from './text-service.ts'
 import { Matcher } from './words.ts'
 
 /**

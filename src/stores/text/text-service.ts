@@ -95,11 +95,11 @@ export class TextService {
 
   /** What stands there now; somebody may have removed it, or made it anew. */
   async #fresh(): Promise<Open> {
-    const { path, driver } = this.#parts
+    const { path, driver, store } = this.#parts
     if (this.#open !== null && (this.#open.access === 'temporary' || this.#open.identity === identityOf(path as string))) return this.#open
     this.#letGo()
     if (path !== null && !this.#isHomeless) this.#open = await this.#atHome(path)
-    this.#open ??= { database: await openTemporary(driver), access: 'temporary', identity: null }
+    this.#open ??= { database: await openTemporary(driver, store.kind === 'memory'), access: 'temporary', identity: null }
     return this.#open
   }
 
