@@ -18,7 +18,6 @@ export const TORN = 'torn'
 export const LOCK_FILE = 'writer.lock'
 export const WRITER_FILE = 'writer.json'
 export const INDEX_FILE = 'index.db'
-const TEXT_FILE = 'text.db'
 export const MARKER_FILE = 'ledger.json'
 
 /** A longer line is no record: an entry of 16 MiB, a header, signatures, and room to spare. Bytes. */
@@ -67,8 +66,7 @@ export async function listSegments(files: FilePort, dir: string): Promise<Segmen
 
 const isOwnName = (name: string): boolean =>
   [SEGMENTS, TORN, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) ||
-  name.startsWith(INDEX_FILE) ||
-  name.startsWith(TEXT_FILE) ||
+  name.startsWith(`${INDEX_FILE}`) ||
   name === `${LOCK_FILE}-journal`
 
 /**

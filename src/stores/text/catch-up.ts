@@ -18,7 +18,7 @@ export interface StepSize {
 }
 
 /** On a thread of its own. */
-export const LARGE_STEP: StepSize = { records: 4000, characters: 8 * 1024 * 1024 }
+export const LARGE_STEP: StepSize = { records: 2000, characters: 2 * 1024 * 1024 }
 /** Where the rest of the program waits meanwhile: about 10 ms. */
 export const SMALL_STEP: StepSize = { records: 64, characters: 100_000 }
 

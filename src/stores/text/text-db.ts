@@ -21,7 +21,7 @@ const TABLE_SQL = `CREATE VIRTUAL TABLE text USING fts5 (prompt, output, tools, 
 const META_SQL = 'CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID'
 
 /** FTS5 gathers so much in memory before it writes a segment; larger ones need less merging. Bytes. */
-const GATHERED_BYTES = 8 * 1024 * 1024
+const GATHERED_BYTES = 4 * 1024 * 1024
 
 /** How far the index goes. */
 export interface TextPosition {

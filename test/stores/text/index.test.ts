@@ -1,6 +1,5 @@
 /** The text index is derived: whatever becomes of it, and of the thread that writes it, answers stay right and appends go on. */
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
@@ -195,11 +194,10 @@ describe.each(PERSISTENT)('%s', (kind) => {
     writeFileSync(file, program)
     class LedgerWithThread extends Ledger {
       static async open(): Promise<Ledger> {
-        const options = { origin: 'example.com/thread', signer: null, fullText: 'background' as const }
-        const store = await openStore(location, options)
-        const text = textIndexFor(location, store, options, pathToFileURL(file))
+        const store = await openStore(location, {})
+        const text = textIndexFor(location, store, { fullText: 'background' }, pathToFileURL(file))
         text.follow(1)
-        return new LedgerWithThread({ ...(await ledgerParts(store, options, false)), text })
+        return new LedgerWithThread({ ...(await ledgerParts(store, { origin: 'example.com/thread', signer: null }, false)), text })
       }
       constructor(parts: LedgerParts) {
         super(parts)
@@ -287,10 +285,6 @@ test('one exported file is searched too, and nothing is left beside it', async (
   await answersRight(ledger)
   expect(existsSync(join(dir, 'text.db'))).toBe(false)
   expect(existsSync(`${file}-text`)).toBe(false)
-})
-
-test('the temporary folder holds nothing of ours', () => {
-  expect(existsSync(join(tmpdir(), 'text.db'))).toBe(false)
 })
 
 test('better-sqlite3 keeps the index of its ledger', async () => {
