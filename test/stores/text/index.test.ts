@@ -259,7 +259,7 @@ describe.each(PERSISTENT)('%s', (kind) => {
     for (const renew of [() => {}, () => rmSync(indexOf(kind, location))]) {
       renew()
       await using other = await open(location, { readOnly: true })
-      const rest = [...first.records.map(({ seq }) => seq)]
+      const rest = first.records.map(({ seq }) => seq)
       for (let { cursor } = first; cursor !== null;) {
         const page: typeof first = await other.query({ ...query, cursor })
         rest.push(...page.records.map(({ seq }) => seq))
