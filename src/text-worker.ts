@@ -3,10 +3,11 @@ import { workerData } from 'node:worker_threads'
 import { openTextServiceOnThread } from './open-text.ts'
 import type { OpenedService, TextWorkerData } from './open-text.ts'
 import { serveThread } from './stores/sql/thread-end.ts'
-import type { TextRequest } from './stores/text/text-service.ts'
+import type { TextRequest, TextService } from './stores/text/text-service.ts'
 
 const data = workerData as TextWorkerData
 let opening: Promise<OpenedService> | null = null
+let service: TextService | null = null
 
 /** A failure is not kept: the next request tries again. */
 function opened(): Promise<OpenedService> {
@@ -17,6 +18,11 @@ function opened(): Promise<OpenedService> {
   return opening
 }
 
+async function answer(request: TextRequest): Promise<unknown> {
+  ;({ service } = await opened())
+  return service.answer(request)
+}
+
 async function letGo(): Promise<void> {
   try {
     await (await opening)?.close()
@@ -25,4 +31,4 @@ async function letGo(): Promise<void> {
   }
 }
 
-serveThread<TextRequest>(async (request) => (await opened()).service.answer(request), letGo)
+serveThread(answer, letGo, () => service?.interrupt())

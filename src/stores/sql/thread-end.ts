@@ -11,13 +11,21 @@ export type ThreadReply =
   | { readonly kind: 'failed'; readonly code: LedgerErrorCode | null; readonly message: string }
   | { readonly kind: 'closed' }
 
-/** @param close lets go of everything; must not fail */
-export function serveThread<Request>(answer: (request: Request) => Promise<unknown>, close: () => Promise<void> | void): void {
+/**
+ * @param close lets go of everything; must not fail
+ * @param interrupt told that closing is wanted while something is under way, which may then be left undone
+ */
+export function serveThread<Request>(
+  answer: (request: Request) => Promise<unknown>,
+  close: () => Promise<void> | void,
+  interrupt: () => void = () => {},
+): void {
   const port = parentPort
   if (port === null) throw new TypeError('this file runs as a worker thread')
   const reply = (message: ThreadReply): void => port.postMessage(message)
   let work: Promise<void> = Promise.resolve()
   port.on('message', (message: ThreadMessage<Request>) => {
+    if (message.kind === 'close') interrupt()
     work = work.then(async () => {
       if (message.kind === 'close') {
         await close()

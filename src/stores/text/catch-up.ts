@@ -38,20 +38,28 @@ export async function headOf(store: Store): Promise<Head> {
 
 /**
  * All records that were there at the call are in the index when this resolves.
- * @throws LedgerError `isBrokenDatabase` where the index is not one of this ledger
+ * @param size of a step; between two of them others have their turn, and `isOver` is asked whether to go on
+ * @throws LedgerError `isBrokenDatabase` where the index is not one of this ledger, `closed` where it is over
  */
-export async function catchUp(database: Database, store: Store, size: StepSize): Promise<void> {
+export async function catchUp(database: Database, store: Store, size: StepSize, isOver: () => boolean): Promise<void> {
   for (;;) {
     // In this order: a ledger only grows, so its end is not before that of an index which was made from it.
     const position = readPosition(database)
     const head = await headOf(store)
     if (position.size > head.size || (position.size === head.size && position.hash !== head.hash)) throw textMismatch('its last record')
-    if (position.size === head.size || (await readOn(database, store, position, head, size))) return
+    if (position.size === head.size || (await readOn(database, store, position, head, size, isOver))) return
   }
 }
 
 /** False where another process has brought the index on meanwhile. */
-async function readOn(database: Database, store: Store, start: TextPosition, head: Head, size: StepSize): Promise<boolean> {
+async function readOn(
+  database: Database,
+  store: Store,
+  start: TextPosition,
+  head: Head,
+  size: StepSize,
+  isOver: () => boolean,
+): Promise<boolean> {
   let step = new Step(start)
   for await (const chunk of store.read({ filter: {}, from: start.size, before: head.size, reverse: false, limit: Infinity })) {
     for (const line of chunk) {
@@ -64,6 +72,8 @@ async function readOn(database: Database, store: Store, start: TextPosition, hea
       if (!step.commit(database)) return false
       step = new Step(step.end)
       await new Promise((resolve) => setImmediate(resolve))
+      if (isOver())
+        throw new LedgerError('closed', 'the ledger was closed while its full-text index was brought up; the next query goes on with it')
     }
   }
   return step.commit(database)

@@ -152,8 +152,9 @@ export class FullTextIndex implements TextIndex {
     this.#isClosed = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     await this.#parts.thread?.close()
-    await this.#queue
     const here = await this.#here?.catch(() => null)
+    here?.service.interrupt()
+    await this.#queue
     await here?.close()
     await this.#matcher.close()
   }

@@ -45,6 +45,7 @@ export class TextService {
   #open: Open | null = null
   /** The folder can't be written: from then on the index is one of this process. */
   #isHomeless: boolean
+  #isOver = false
 
   constructor(parts: TextServiceParts) {
     this.#parts = parts
@@ -89,7 +90,7 @@ export class TextService {
       this.#isHomeless = true
       open = await this.#fresh()
     }
-    await catchUp(open.database, this.#parts.store, this.#parts.step)
+    await catchUp(open.database, this.#parts.store, this.#parts.step, () => this.#isOver)
     return open
   }
 
@@ -166,6 +167,11 @@ export class TextService {
         this.#isHomeless = true
       }
     }
+  }
+
+  /** What is under way ends with its next step. */
+  interrupt(): void {
+    this.#isOver = true
   }
 
   close(): void {

@@ -12,6 +12,7 @@ import { openStore } from '../../../src/open-store.ts'
 import { textIndexFor } from '../../../src/open-text.ts'
 import { seededRandom } from '../../../src/testing/index.ts'
 import { startChild } from '../../helpers/child.ts'
+import { damage } from '../../helpers/jsonl-ledger.ts'
 import { scale } from '../../helpers/scale.ts'
 import { tempDir } from '../../helpers/temp.ts'
 import { expectedSeqs, indexOf, open, PERSISTENT, placeOf, seqsOf } from './helpers.ts'
@@ -247,6 +248,25 @@ describe.each(PERSISTENT)('%s', (kind) => {
     }
   })
 
+  test('a process that is killed while it writes the index', async () => {
+    const location = placeOf(kind)
+    for (let life = 0; life < scale(2, 20); life++) {
+      const plan = { location, name: `life-${life}`, callers: 8, seed: life, textMax: 2000, open: { fullText: 'background' } }
+      const writer = startChild('writer-process.ts', plan)
+      await writer.waitFor(/^ready/)
+      if (existsSync(indexOf(kind, location))) rmSync(indexOf(kind, location))
+      while (!existsSync(indexOf(kind, location))) await new Promise((resolve) => setTimeout(resolve, 10))
+      await writer.waitForCount(writer.lines.length + 1 + life * 50)
+      await writer.kill()
+      await using ledger = await open(location, { origin: 'example.com/crash' })
+      const { size } = await ledger.head()
+      expect((await seqsOf(ledger, { text: `life ${life}`, limit: 1000 })).length).toBe(0)
+      await ledger.record({ agent_name: 'a', method_name: 'm', prompt: `after life ${life}` })
+      expect(await seqsOf(ledger, { text: `life ${life}` })).toEqual([size])
+      await answersRight(ledger)
+    }
+  })
+
   test('pages of a ranking are the same in another process and by an index made anew', async () => {
     const location = placeOf(kind)
     await using ledger = await open(location)
@@ -285,6 +305,45 @@ test('one exported file is searched too, and nothing is left beside it', async (
   await answersRight(ledger)
   expect(existsSync(join(dir, 'text.db'))).toBe(false)
   expect(existsSync(`${file}-text`)).toBe(false)
+})
+
+test('closing does not wait for an index that is far behind', async () => {
+  const location = placeOf('jsonl')
+  const ledger = await open(location)
+  for (let i = 0; i < 5; i++) await fill(ledger, 3000, 20 + i)
+  const asked = ledger.query({ text: 'refund' }).then(
+    () => null,
+    (error: unknown) => error,
+  )
+  // The thread has begun, and is somewhere in the middle.
+  while (!existsSync(indexOf('jsonl', location))) await new Promise((resolve) => setImmediate(resolve))
+  await ledger.close()
+  expect([null, 'closed']).toContain(((await asked) as { code?: string } | null)?.code ?? null)
+  await using again = await open(location, { readOnly: true })
+  await answersRight(again)
+})
+
+test('a line that is no record: what is behind it is found by an index that has it, and not by a new one', async () => {
+  const location = placeOf('jsonl')
+  {
+    await using ledger = await open(location)
+    await fill(ledger, 60, 30)
+    await ledger.query({ text: 'refund' })
+  }
+  const before = await (async () => {
+    await using ledger = await open(location, { readOnly: true })
+    return await seqsOf(ledger, { text: 'storm' })
+  })()
+  damage(location, (bytes) => {
+    const lines = bytes.toString().split('\n')
+    const other = lines.findIndex((line, i) => i > 20 && i < 50 && !before.includes(i) && line !== '')
+    lines[other] = `x${lines[other]!.slice(1)}`
+    return Buffer.from(lines.join('\n'))
+  })
+  await using ledger = await open(location, { readOnly: true })
+  expect(await seqsOf(ledger, { text: 'storm' })).toEqual(before)
+  rmSync(indexOf('jsonl', location))
+  await expect(ledger.query({ text: 'storm' })).rejects.toMatchObject({ code: 'damaged' })
 })
 
 test('better-sqlite3 keeps the index of its ledger', async () => {
