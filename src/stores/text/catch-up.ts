@@ -36,31 +36,40 @@ export async function headOf(store: Store): Promise<Head> {
   return (await store.state({ streams: [], run_ids: [] })).head
 }
 
+/** How far one call goes, and whether it may go on: asked between two steps, when others have their turn as well. */
+export interface Pace {
+  readonly step: StepSize
+  /** Infinity: to the end. */
+  readonly stepsMax: number
+  readonly isOver: () => boolean
+}
+
 /**
- * All records that were there at the call are in the index when this resolves.
- * @param size of a step; between two of them others have their turn, and `isOver` is asked whether to go on
+ * True where all records that were there at the call are in the index, false where there were more than the pace allows.
  * @throws LedgerError `isBrokenDatabase` where the index is not one of this ledger, `closed` where it is over
  */
-export async function catchUp(database: Database, store: Store, size: StepSize, isOver: () => boolean): Promise<void> {
+export async function catchUp(database: Database, store: Store, pace: Pace): Promise<boolean> {
   for (;;) {
     // In this order: a ledger only grows, so its end is not before that of an index which was made from it.
     const position = readPosition(database)
     const head = await headOf(store)
     if (position.size > head.size || (position.size === head.size && position.hash !== head.hash)) throw textMismatch('its last record')
-    if (position.size === head.size || (await readOn(database, store, position, head, size, isOver))) return
+    if (position.size === head.size) return true
+    const ended = await readOn(database, store, position, head, pace)
+    if (ended !== 'moved') return ended === 'done'
   }
 }
 
-/** False where another process has brought the index on meanwhile. */
+/** `moved`: another process has brought the index on meanwhile. */
 async function readOn(
   database: Database,
   store: Store,
   start: TextPosition,
   head: Head,
-  size: StepSize,
-  isOver: () => boolean,
-): Promise<boolean> {
+  { step: size, stepsMax, isOver }: Pace,
+): Promise<'done' | 'enough' | 'moved'> {
   let step = new Step(start)
+  let steps = 0
   for await (const chunk of store.read({ filter: {}, from: start.size, before: head.size, reverse: false, limit: Infinity })) {
     for (const line of chunk) {
       const record = readRecord(line)
@@ -69,14 +78,15 @@ async function readOn(
       if (record.seq === start.size && record.header.previous_hash !== start.hash) throw textMismatch('what follows its last record')
       step.add(record)
       if (!step.isFull(size)) continue
-      if (!step.commit(database)) return false
+      if (!step.commit(database)) return 'moved'
+      if (++steps >= stepsMax) return 'enough'
       step = new Step(step.end)
       await new Promise((resolve) => setImmediate(resolve))
       if (isOver())
         throw new LedgerError('closed', 'the ledger was closed while its full-text index was brought up; the next query goes on with it')
     }
   }
-  return step.commit(database)
+  return step.commit(database) ? 'done' : 'moved'
 }
 
 class Step {

@@ -98,9 +98,12 @@ export class FullTextIndex implements TextIndex {
   /** Nothing is done here but to note the size: the caller has just been told that a record is durable, and has better things to do. */
   follow(size: number): void {
     this.#size = size
+    this.#wait(this.#isFailing || !this.#isWanted ? LOOK_DELAY_MS : FOLLOW_DELAY_MS)
+  }
+
+  #wait(ms: number): void {
     if (this.#timer !== null || this.#isClosed || this.#parts.mode === 'off' || !this.#canFollow) return
-    const isLater = this.#isFailing || !this.#isWanted
-    this.#timer = setTimeout(() => this.#catchUp(), isLater ? LOOK_DELAY_MS : FOLLOW_DELAY_MS)
+    this.#timer = setTimeout(() => void this.#followOn(), ms)
     this.#timer.unref()
   }
 
@@ -108,28 +111,31 @@ export class FullTextIndex implements TextIndex {
     return this.#parts.thread !== null && !this.#parts.thread.isBroken && this.#parts.path !== null
   }
 
-  #catchUp(): void {
+  /**
+   * One transaction, then a pause of the same length: appends and queries don't wait for the index, but it shares the
+   * processors and the disk with them, and it is in no hurry.
+   */
+  async #followOn(): Promise<void> {
     const size = this.#size
+    const began = performance.now()
     this.#isWanted ||= existsSync(this.#parts.path as string)
-    const caughtUp = this.#isWanted ? this.#ask({ kind: 'catch-up' }, false) : Promise.resolve()
-    caughtUp.then(
-      () => {
-        this.#isFailing = false
-        this.#timer = null
-        if (this.#size > size) this.follow(this.#size)
-      },
-      () => {
-        this.#isFailing = true
-        this.#timer = null
-        this.follow(this.#size)
-      },
-    )
+    let isUp = true
+    try {
+      if (this.#isWanted) isUp = await this.#ask<boolean>({ kind: 'catch-up', stepsMax: 1 }, false)
+      this.#isFailing = false
+    } catch {
+      this.#isFailing = true
+    }
+    this.#timer = null
+    if (this.#isFailing) this.#wait(LOOK_DELAY_MS)
+    else if (!isUp) this.#wait(performance.now() - began)
+    else if (this.#size > size) this.follow(this.#size)
   }
 
   async flush(): Promise<void> {
     const { mode, path } = this.#parts
     if (mode === 'off' || path === null || this.#isClosed || (mode !== 'background' && !existsSync(path))) return
-    await this.#ask({ kind: 'catch-up' }, true)
+    await this.#ask({ kind: 'catch-up', stepsMax: Infinity }, true)
   }
 
   async figures(): Promise<TextFigures | null> {

@@ -17,7 +17,8 @@ import { expressionOf } from './words.ts'
 export type TextRequest =
   | { readonly kind: 'find'; readonly selection: TextSelection }
   | { readonly kind: 'count'; readonly text: string; readonly before: number }
-  | { readonly kind: 'catch-up' }
+  /** Answered with true when all is in the index; `stepsMax`: at most so many transactions. */
+  | { readonly kind: 'catch-up'; readonly stepsMax: number }
   | { readonly kind: 'rebuild' }
 
 export interface TextServiceParts {
@@ -36,6 +37,15 @@ interface Open {
   readonly identity: string | null
 }
 
+/** What an answer takes. */
+interface Needs {
+  /** Records before it must be in the index. */
+  readonly before: number
+  /** And none behind it, or they must be removable. */
+  readonly isAsOf: boolean
+  readonly stepsMax: number
+}
+
 /** A broken index is made anew, and the new one could be broken by somebody at once. */
 const ATTEMPTS_MAX = 3
 
@@ -52,17 +62,19 @@ export class TextService {
     this.#isHomeless = parts.path === null
   }
 
-  async answer(request: TextRequest): Promise<number | readonly number[] | null> {
+  async answer(request: TextRequest): Promise<number | readonly number[] | boolean | null> {
     switch (request.kind) {
       case 'find': {
         const { selection } = request
         const isAsOf = selection.order === 'rank'
-        return this.#healing(selection.before, isAsOf, (database) => this.#find(database, selection))
+        return this.#healing({ before: selection.before, isAsOf, stepsMax: Infinity }, (database) => this.#find(database, selection))
       }
       case 'count':
-        return this.#healing(request.before, false, async (database) => count(database, request.text, request.before))
+        return this.#healing({ before: request.before, isAsOf: false, stepsMax: Infinity }, async (database) =>
+          count(database, request.text, request.before),
+        )
       case 'catch-up':
-        return this.#healing(Infinity, false, async () => null)
+        return this.#healing({ before: Infinity, isAsOf: false, stepsMax: request.stepsMax }, async (_, isUp) => isUp)
       case 'rebuild':
         this.#discard()
         return null
@@ -70,11 +82,11 @@ export class TextService {
   }
 
   /** Brings the index up, then asks it; where it turns out to be broken, the same with a new one. */
-  async #healing<Answer>(before: number, isAsOf: boolean, ask: (database: Database) => Promise<Answer>): Promise<Answer> {
+  async #healing<Answer>(needs: Needs, ask: (database: Database, isUp: boolean) => Promise<Answer>): Promise<Answer> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const open = await this.#ready(before, isAsOf)
-        return await ask(open.database)
+        const { database, isUp } = await this.#ready(needs)
+        return await ask(database, isUp)
       } catch (error) {
         if (attempt >= ATTEMPTS_MAX || !isBrokenDatabase(error)) throw error
         this.#discard()
@@ -82,16 +94,17 @@ export class TextService {
     }
   }
 
-  async #ready(before: number, isAsOf: boolean): Promise<Open> {
+  async #ready({ before, isAsOf, stepsMax }: Needs): Promise<{ readonly database: Database; readonly isUp: boolean }> {
     let open = await this.#fresh()
     if (open.access === 'guest') {
-      if (await this.#covers(open.database, before, isAsOf)) return open
+      if (await this.#covers(open.database, before, isAsOf)) return { database: open.database, isUp: true }
       this.#letGo()
       this.#isHomeless = true
       open = await this.#fresh()
     }
-    await catchUp(open.database, this.#parts.store, this.#parts.step, () => this.#isOver)
-    return open
+    const { store, step } = this.#parts
+    const isUp = await catchUp(open.database, store, { step, stepsMax, isOver: () => this.#isOver })
+    return { database: open.database, isUp }
   }
 
   /** What stands there now; somebody may have removed it, or made it anew. */
