@@ -19,6 +19,8 @@ export interface WriterOptions {
   readonly sealSegment: (head: Head) => Promise<Draft | null>
   readonly queue?: Partial<QueueLimits> | undefined
   readonly batch?: Partial<BatchLimits> | undefined
+  /** Called once a batch, when its callers have been told: the ledger has so many records now. */
+  readonly answered?: ((size: number) => void) | undefined
 }
 
 /** Streams whose last version is remembered, so that most appends need not ask the store. */
@@ -124,6 +126,7 @@ export class Writer {
         const outcomes = await this.#commit(batch)
         this.#inFlight = []
         answered = await answer(batch, outcomes, performance.now() - began)
+        if (this.#head !== null) this.#options.answered?.(this.#head.size)
       }
     } finally {
       this.#running = null

@@ -174,8 +174,8 @@ function clauses(plan: Plan, driver: ColumnTest | null, bounds: Bounds, wantsRow
   if (name === 'driver' && (wantsRow || tests.length > 0))
     joined.push({ sql: 'CROSS JOIN records ON records.seq = driver.seq', params: [] })
 
-  // The plus: else SQLite would rather walk the whole table in its order than sort what the index of a range gives.
-  const seq = `${plan.driver.kind === 'range' ? '+' : ''}${name}.seq`
+  // The plus: else SQLite would rather walk the whole table in its order than sort what the index of a range, or a list, gives.
+  const seq = `${plan.driver.kind === 'range' || plan.driver.kind === 'positions' ? '+' : ''}${name}.seq`
   const from = Math.max(bounds.from ?? 0, plan.from)
   const before = Math.min(bounds.before ?? Infinity, plan.before)
   const where = [
