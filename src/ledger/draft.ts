@@ -6,7 +6,7 @@ import { hash } from 'node:crypto'
 import { checkFacts, checkHeader, FORMAT_VERSION, LEDGER_STREAM, RESERVED_TYPES } from '../verify/header.ts'
 import type { Outcome, RecordHeader } from '../verify/header.ts'
 import { formatTime } from '../verify/time.ts'
-import { canonicalEntry, completeEntry, ledgerTime, outcomeOf } from './entry.ts'
+import { canonicalCall, canonicalEntry, completeEntry, ledgerTime, outcomeOf } from './entry.ts'
 import type { JsonObject, JsonValue, LedgerEntryInput, TimeMember } from './entry.ts'
 import { LedgerError } from './errors.ts'
 import { indexedName } from './filter.ts'
@@ -163,14 +163,13 @@ function normalTags(tags: readonly string[] | undefined): readonly string[] | un
   return tags.length === 0 ? undefined : [...new Set(tags)].toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0))
 }
 
-/** @param own checked already and shared by no caller: not masked */
-function finishDraft(header: DraftHeader, data: object, own: boolean, context: DraftContext): Draft {
-  checkDraftHeader(header)
+/** @param text canonical JSON of `data`, before it is masked */
+function finishDraft(header: DraftHeader, text: string, data: object, mask: Mask | null, context: DraftContext): Draft {
   const { type, stream } = header
+  let entry_text = text
   let names = data as JsonObject
-  let entry_text = canonicalEntry(data)
-  if (context.mask !== null && !own) {
-    entry_text = canonicalEntry(context.mask(JSON.parse(entry_text) as JsonObject, { type, stream }))
+  if (mask !== null) {
+    entry_text = canonicalEntry(mask(JSON.parse(text) as JsonObject, { type, stream }))
     names = JSON.parse(entry_text) as JsonObject
   }
   const salt = context.newSalt()
@@ -230,7 +229,8 @@ export function draftCall(input: LedgerEntryInput, options: RecordOptions, conte
     timestamp_given: input.timestamp_end !== undefined,
     defaulted,
   }
-  return finishDraft(header, entry, false, context)
+  checkDraftHeader(header)
+  return finishDraft(header, canonicalCall(entry), entry, context.mask, context)
 }
 
 const EVENT_KEYS = new Set([
@@ -279,7 +279,8 @@ export function draftEvent(stream: string, event: EventInput, context: DraftCont
     timestamp_given: event.timestamp !== undefined,
     defaulted: [],
   }
-  return finishDraft(header, event.data, false, context)
+  checkDraftHeader(header)
+  return finishDraft(header, canonicalEntry(event.data), event.data, context.mask, context)
 }
 
 /** Who writes the ledger's own records. */
@@ -309,7 +310,9 @@ export function draftOwnRecord(
     timestamp_given: false,
     defaulted: [],
   }
-  return finishDraft(header, data, true, context)
+  checkDraftHeader(header)
+  // It is our own, and no caller's secret: nothing is masked.
+  return finishDraft(header, canonicalEntry(data), data, null, context)
 }
 
 /** Where a draft comes to stand. */

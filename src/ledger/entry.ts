@@ -2,7 +2,7 @@
  * The `LedgerEntry`: what one agent call was. Names as in the mission (§2.1), snake_case in code, file and query.
  * This file checks what callers give, fills in what they leave out, and derives the header's fields from it.
  */
-import { CanonicalError, canonicalize } from '../verify/canonical.ts'
+import { CanonicalError, canonicalize, canonicalizeOwn } from '../verify/canonical.ts'
 import type { Outcome } from '../verify/header.ts'
 import { formatTime, normalizeTime, parseTime } from '../verify/time.ts'
 import { LedgerError } from './errors.ts'
@@ -218,8 +218,17 @@ export function canonicalEntry(data: unknown): string {
   for (const key of Object.keys(data)) {
     if (key.startsWith('$')) refuseEntry(`/${key}`, 'top-level keys that start with $ are reserved')
   }
+  return spelled(() => canonicalize(data, CANONICAL_LIMITS))
+}
+
+/** The canonical text of a completed entry, which is used up by it. @throws LedgerError as `canonicalEntry` */
+export function canonicalCall(entry: LedgerEntry): string {
+  return spelled(() => canonicalizeOwn(entry, CANONICAL_LIMITS))
+}
+
+function spelled(spell: () => string): string {
   try {
-    return canonicalize(data, CANONICAL_LIMITS)
+    return spell()
   } catch (error) {
     if (!(error instanceof CanonicalError)) throw error
     if (!error.too_large) return refuseEntry(error.path, error.reason)

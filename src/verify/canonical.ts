@@ -59,7 +59,11 @@ class Walk {
   readonly keys: (string | number)[] = []
   readonly values: object[] = []
 
-  constructor(limits: CanonicalLimits) {
+  /** Its members may be replaced; null for none. */
+  readonly owned: object | null
+
+  constructor(limits: CanonicalLimits, owned: object | null) {
+    this.owned = owned
     this.depthMax = limits.depth_max ?? DEPTH_MAX
     this.bytesMax = limits.bytes_max ?? BYTES_MAX
   }
@@ -156,7 +160,10 @@ class Walk {
       before = key
       this.count(key.length + 3, depth + 1)
       const written = this.check(member, depth + 1)
-      if (written !== member) (copies ??= new Map()).set(key, written)
+      if (written === member) continue
+      // Once the whole goes by parts, copies are not whole themselves.
+      if (value === this.owned && !this.isByParts) value[key] = written
+      else (copies ??= new Map()).set(key, written)
     }
     return mustCopy || copies !== null ? this.copy(value, keysOf(value), copies) : value
   }
@@ -244,7 +251,19 @@ function spellByParts(value: unknown, walk: Walk, depth: number): string {
  * @throws CanonicalError naming the path of what can't be carried.
  */
 export function canonicalize(value: unknown, limits: CanonicalLimits = {}): string {
-  const walk = new Walk(limits)
+  return spell(value, new Walk(limits, null))
+}
+
+/**
+ * The same of an object that the caller made and does not need any more: its members may be replaced. (A copy of 18
+ * members took a tenth of the time of drafting an agent call.)
+ * @throws CanonicalError
+ */
+export function canonicalizeOwn(value: object, limits: CanonicalLimits = {}): string {
+  return spell(value, new Walk(limits, value))
+}
+
+function spell(value: unknown, walk: Walk): string {
   const written = walk.check(value, 0)
   const text = walk.isByParts ? spellByParts(value, walk, 0) : JSON.stringify(written)
   if (text.length * 3 > walk.bytesMax && byteLength(text) > walk.bytesMax) {

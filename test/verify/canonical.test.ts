@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import canonicalizeOracle from 'canonicalize'
 import { describe, expect, test } from 'vitest'
-import { CanonicalError, canonicalize, isCanonicalJson } from '../../src/verify/canonical.ts'
+import { CanonicalError, canonicalize, canonicalizeOwn, isCanonicalJson } from '../../src/verify/canonical.ts'
 import { scale } from '../helpers/scale.ts'
 
 const VECTORS = new URL('../../../shared/data/rfc8785/', import.meta.url)
@@ -60,6 +60,16 @@ describe('canonicalize', { timeout: scale(120_000, 1_800_000) }, () => {
         const bytes = Buffer.from(text)
         expect(isCanonicalJson(bytes, 0, bytes.length)).toBe(true)
         expect(value).toEqual(before)
+      }),
+    )
+  })
+
+  test('gives the same text of an object that it may use up', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(key, jsonValue), { maxLength: 30 }), fc.boolean(), (members, isDated) => {
+        const value = Object.fromEntries(isDated ? [...members, ['date', new Date(0)]] : members)
+        const text = canonicalize(value)
+        expect(canonicalizeOwn(value)).toBe(text)
       }),
     )
   })
