@@ -157,7 +157,7 @@ class Planner {
       append_last_seq,
     })
     this.#streams.set(draft.stream, stream_version)
-    this.#inBatch.set(draft.run_id, record)
+    if (!draft.fresh) this.#inBatch.set(draft.run_id, record)
     this.#head = { size: this.#head.size + 1, hash: record.hash, recorded_at }
     this.#records.push(record)
     return record
@@ -191,17 +191,20 @@ class Planner {
 
   /** All of the request's ids known: its first receipts. Some: a conflict. None: null. */
   #repeated({ drafts }: AppendRequest): AppendOutcome | null {
-    const ids = drafts.length === 1 ? null : new Set<string>()
+    let ids: Set<string> | null = null
     let receipts: Receipt[] | null = null
     for (const draft of drafts) {
-      if (ids?.has(draft.run_id) === true) {
+      // Nobody else has heard of an id that was made here.
+      if (draft.fresh) continue
+      ids ??= new Set()
+      if (ids.has(draft.run_id)) {
         return {
           error: new LedgerError('run_id_conflict', `run_id ${JSON.stringify(draft.run_id)} stands twice in one append`, {
             run_id: draft.run_id,
           }),
         }
       }
-      ids?.add(draft.run_id)
+      ids.add(draft.run_id)
       const known = this.#known(draft.run_id)
       if (known === null) continue
       const answer = repeat(draft, known)
