@@ -1,0 +1,155 @@
+/** The ledger beside what people would use instead: each in a process of its own, with the same payloads, in turn. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { installEmmett, installEventsourcing, installPino } from './peer-install.ts'
+import type { Installed } from './peer-install.ts'
+import { atLeast } from './rows.ts'
+import type { Result, Target } from './rows.ts'
+import { run, whyItEnded } from './session.ts'
+import type { Session, StoreKind } from './session.ts'
+import { sampleCalls, sampleEvents, WORKLOADS } from './workloads.ts'
+import type { Workload } from './workloads.ts'
+
+const PROGRAMS = join(import.meta.dirname, 'peers')
+
+interface Manner {
+  readonly who: string
+  readonly callers: number | 'batches'
+  readonly usual: number
+  readonly quick: number
+  readonly target: Target | null
+}
+
+interface Peer {
+  readonly name: string
+  readonly program: string
+  readonly variant: string
+  readonly install: (session: Session) => Promise<Installed>
+  /** Which of our stores stands beside it. */
+  readonly store: StoreKind
+  readonly manners: readonly Manner[]
+}
+
+const ALONE: Manner = { who: '1 caller', callers: 1, usual: 500, quick: 20, target: null }
+const BATCHES: Manner = { who: 'batches of 1,000', callers: 'batches', usual: 10_000, quick: 1000, target: null }
+const MANY: Manner = { who: '64 callers', callers: 64, usual: 2000, quick: 128, target: null }
+
+const PEERS: readonly Peer[] = [
+  {
+    name: 'Emmett (SQLite)',
+    program: 'emmett.mjs',
+    variant: 'as documented',
+    install: installEmmett,
+    store: 'SQLite',
+    manners: [{ ...ALONE, target: atLeast(10) }, { ...BATCHES, target: atLeast(2) }, MANY],
+  },
+  {
+    name: 'Emmett (SQLite), one connection kept',
+    program: 'emmett.mjs',
+    variant: 'kept connection',
+    install: installEmmett,
+    store: 'SQLite',
+    manners: [ALONE, BATCHES],
+  },
+  { name: 'pino, synced', program: 'pino.mjs', variant: '', install: installPino, store: 'JSONL', manners: [ALONE, BATCHES] },
+  {
+    name: 'eventsourcing (Python, SQLite)',
+    program: 'eventsourcing_recorder.py',
+    variant: '',
+    install: installEventsourcing,
+    store: 'SQLite',
+    manners: [ALONE, BATCHES],
+  },
+]
+
+interface Answer {
+  readonly seconds: number
+  readonly kept: number
+  readonly settings: string
+}
+
+type Outcome = Answer | { readonly crashed: string }
+
+interface Work {
+  readonly payloads: string
+  readonly count: number
+  readonly callers: Manner['callers']
+}
+
+async function perform(session: Session, program: string, variant: string, by: Installed, work: Work): Promise<Outcome> {
+  if ('missing' in by) return { crashed: by.missing }
+  return session.inFolder(async (folder) => {
+    const task = JSON.stringify({ ...work, folder, variant })
+    const ended = await run(by.command, [join(PROGRAMS, program), task], { cwd: by.cwd, env: by.env, timeout_ms: 120_000 })
+    const last = ended.stdout.trim().split('\n').at(-1) ?? ''
+    if (ended.code !== 0 || !last.startsWith('{"seconds"')) return { crashed: `crashed: ${whyItEnded(ended)}` }
+    const answer = JSON.parse(last) as Answer
+    // The same number of others came before the clock ran.
+    const expected = 2 * work.count
+    return answer.kept === expected ? answer : { crashed: `kept ${answer.kept} of ${expected} records` }
+  })
+}
+
+async function besides(
+  session: Session,
+  peer: Peer,
+  installed: Installed,
+  what: string,
+  work: Work,
+  target: Target | null,
+): Promise<Result> {
+  const self: Installed = { command: process.execPath, cwd: PROGRAMS, env: {}, version: process.version }
+  const variant = `${peer.store} ${join(await session.built(), 'index.js')}`
+  const ours: number[] = []
+  const floor: number[] = []
+  let note = ''
+  for (let round = 0; round < session.count(5, 1); round++) {
+    const mine = await perform(session, 'ours.mjs', variant, self, work)
+    if ('crashed' in mine) throw new Error(`ours: ${mine.crashed}`)
+    const theirs = await perform(session, peer.program, peer.variant, installed, work)
+    if ('crashed' in theirs) return { topic: 'peers', what, absent: theirs.crashed, isFailure: false }
+    ours.push(work.count / mine.seconds)
+    floor.push(work.count / theirs.seconds)
+    note = [('version' in installed && installed.version) || '', theirs.settings].filter((part) => part !== '').join(', ')
+  }
+  return { topic: 'peers', what, unit: 'records/s', ours, floor, target, note }
+}
+
+function writePayloads(session: Session): Record<Workload, string> {
+  const folder = session.keptFolder()
+  const write = (name: Workload, payloads: readonly object[]): string => {
+    const path = join(folder, `${name}.json`)
+    writeFileSync(path, JSON.stringify(payloads))
+    return path
+  }
+  return {
+    calls: write(
+      'calls',
+      sampleCalls(2454).map((call) => ({ stream: call.correlation_id, call })),
+    ),
+    events: write(
+      'events',
+      sampleEvents(10_000).map((event) => ({ stream: event.correlation_id, event })),
+    ),
+  }
+}
+
+export async function peerRows(session: Session): Promise<Result[]> {
+  const payloads = writePayloads(session)
+  const results: Result[] = []
+  for (const peer of PEERS) {
+    const installed = await peer.install(session)
+    if ('missing' in installed) {
+      results.push({ topic: 'peers', what: peer.name, absent: installed.missing, isFailure: false })
+      continue
+    }
+    for (const workload of WORKLOADS) {
+      for (const { who, callers, usual, quick, target } of peer.manners) {
+        const work: Work = { payloads: payloads[workload], count: session.count(usual, quick), callers }
+        results.push(await besides(session, peer, installed, `${peer.name}, ${workload}, ${who}`, work, target))
+      }
+    }
+    session.say(`peers, ${peer.name}`)
+  }
+  return results
+}
