@@ -137,8 +137,10 @@ function writePayloads(session: Session): Record<Workload, string> {
 export async function peerRows(session: Session): Promise<Result[]> {
   const payloads = writePayloads(session)
   const results: Result[] = []
+  const installs = new Map<Peer['install'], Installed>()
   for (const peer of PEERS) {
-    const installed = await peer.install(session)
+    const installed = installs.get(peer.install) ?? (await peer.install(session))
+    installs.set(peer.install, installed)
     if ('missing' in installed) {
       results.push({ topic: 'peers', what: peer.name, absent: installed.missing, isFailure: false })
       continue
