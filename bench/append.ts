@@ -17,6 +17,8 @@ import { sampleCalls, sampleEvents, WORKLOADS } from './workloads.ts'
 import type { Workload } from './workloads.ts'
 
 const BATCH = 1000
+/** Fewer than elsewhere: these are the most rows, and the disk's moods make each of them long. */
+const ROUNDS = 5
 
 /** How records come: by so many callers, each of whom waits for its own, or 1,000 at once. */
 interface Manner {
@@ -28,11 +30,11 @@ interface Manner {
 }
 
 const MANNERS: readonly Manner[] = [
-  { who: '1 caller', callers: 1, usual: 500, quick: 30, hasTarget: false },
-  { who: '8 callers', callers: 8, usual: 3000, quick: 80, hasTarget: false },
-  { who: '64 callers', callers: 64, usual: 10_000, quick: 320, hasTarget: true },
-  { who: '512 callers', callers: 512, usual: 10_000, quick: 512, hasTarget: false },
-  { who: 'batches of 1,000', callers: 'batches', usual: 20_000, quick: 1000, hasTarget: true },
+  { who: '1 caller', callers: 1, usual: 400, quick: 30, hasTarget: false },
+  { who: '8 callers', callers: 8, usual: 1600, quick: 80, hasTarget: false },
+  { who: '64 callers', callers: 64, usual: 6400, quick: 320, hasTarget: true },
+  { who: '512 callers', callers: 512, usual: 6144, quick: 512, hasTarget: false },
+  { who: 'batches of 1,000', callers: 'batches', usual: 10_000, quick: 1000, hasTarget: true },
 ]
 
 /** `callers` at once, each of whom appends the next when its last one is durable. */
@@ -128,7 +130,7 @@ async function variants(): Promise<Variant[]> {
 
 async function rowsOf(plan: Plan, store: StoreKind, { name, options }: Variant): Promise<Row[]> {
   const common = { readOnly: false, create: true, ...options }
-  const series = await inRounds(plan.session.rounds, () =>
+  const series = await inRounds(plan.session.count(ROUNDS, 1), () =>
     store === 'JSONL'
       ? round(plan, (folder) => openJsonlStore(join(folder, 'ledger'), common), jsonlFloor)
       : round(plan, (folder) => openSqliteStore(join(folder, 'ledger.db'), common), sqliteFloor),
