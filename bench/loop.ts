@@ -32,10 +32,11 @@ async function figuresOf(session: Session, store: StoreKind | null, calls: strin
 
 function rowsOf(store: StoreKind, ours: readonly LoopFigures[], without: readonly LoopFigures[]): Result[] {
   const failed = ours.reduce((sum, figures) => sum + figures.failed, 0)
+  const failure = ours.find((figures) => figures.failure !== null)?.failure ?? ''
   const acknowledged = (part: 'p50' | 'p99' | 'max'): string => shown(median(ours.map((figures) => figures.acknowledged?.[part] ?? 0)))
   const notes = {
     p50: `receipts after ${acknowledged('p50')} ms`,
-    p99: `receipts after ${acknowledged('p99')} ms${failed === 0 ? '' : `; ${failed} calls were not recorded`}`,
+    p99: `receipts after ${acknowledged('p99')} ms${failed === 0 ? '' : `; ${failed} calls were not recorded: ${failure.slice(0, 100)}`}`,
     max: `receipts after ${acknowledged('max')} ms`,
   }
   return (['monitor', 'timer'] as const).flatMap((by) =>

@@ -5,7 +5,7 @@ import { installEmmett, installEventsourcing, installPino } from './peer-install
 import type { Installed } from './peer-install.ts'
 import { atLeast } from './rows.ts'
 import type { Result, Target } from './rows.ts'
-import { run, whyItEnded } from './session.ts'
+import { run, STORES, whyItEnded } from './session.ts'
 import type { Session, StoreKind } from './session.ts'
 import { sampleCalls, sampleEvents, WORKLOADS } from './workloads.ts'
 import type { Workload } from './workloads.ts'
@@ -25,12 +25,12 @@ interface Peer {
   readonly program: string
   readonly variant: string
   readonly install: (session: Session) => Promise<Installed>
-  /** Which of our stores stands beside it. */
-  readonly store: StoreKind
+  /** Which of our stores stand beside it. */
+  readonly stores: readonly StoreKind[]
   readonly manners: readonly Manner[]
 }
 
-const ALONE: Manner = { who: '1 caller', callers: 1, usual: 500, quick: 20, target: null }
+const ALONE: Manner = { who: '1 caller', callers: 1, usual: 300, quick: 20, target: null }
 const BATCHES: Manner = { who: 'batches of 1,000', callers: 'batches', usual: 10_000, quick: 1000, target: null }
 const MANY: Manner = { who: '64 callers', callers: 64, usual: 2000, quick: 128, target: null }
 
@@ -40,7 +40,7 @@ const PEERS: readonly Peer[] = [
     program: 'emmett.mjs',
     variant: 'as documented',
     install: installEmmett,
-    store: 'SQLite',
+    stores: STORES,
     manners: [{ ...ALONE, target: atLeast(10) }, { ...BATCHES, target: atLeast(2) }, MANY],
   },
   {
@@ -48,16 +48,16 @@ const PEERS: readonly Peer[] = [
     program: 'emmett.mjs',
     variant: 'kept connection',
     install: installEmmett,
-    store: 'SQLite',
+    stores: ['SQLite'],
     manners: [ALONE, BATCHES],
   },
-  { name: 'pino, synced', program: 'pino.mjs', variant: '', install: installPino, store: 'JSONL', manners: [ALONE, BATCHES] },
+  { name: 'pino, synced', program: 'pino.mjs', variant: '', install: installPino, stores: ['JSONL'], manners: [ALONE, BATCHES] },
   {
     name: 'eventsourcing (Python, SQLite)',
     program: 'eventsourcing_recorder.py',
     variant: '',
     install: installEventsourcing,
-    store: 'SQLite',
+    stores: ['SQLite'],
     manners: [ALONE, BATCHES],
   },
 ]
@@ -90,29 +90,52 @@ async function perform(session: Session, program: string, variant: string, by: I
   })
 }
 
-async function besides(
-  session: Session,
-  peer: Peer,
-  installed: Installed,
-  what: string,
-  work: Work,
-  target: Target | null,
-): Promise<Result> {
+interface Comparison {
+  readonly peer: Peer
+  readonly installed: Installed
+  /** Workload and manner. */
+  readonly what: string
+  readonly work: Work
+  readonly target: Target | null
+}
+
+/** Rounds of the peer and of our stores in turn; a row for each of our stores. Where the peer crashes, the round is tried again. */
+async function besides(session: Session, { peer, installed, what, work, target }: Comparison): Promise<Result[]> {
   const self: Installed = { command: process.execPath, cwd: PROGRAMS, env: {}, version: process.version }
-  const variant = `${peer.store} ${join(await session.built(), 'index.js')}`
-  const ours: number[] = []
-  const floor: number[] = []
-  let note = ''
-  for (let round = 0; round < session.count(5, 1); round++) {
-    const mine = await perform(session, 'ours.mjs', variant, self, work)
-    if ('crashed' in mine) throw new Error(`ours: ${mine.crashed}`)
-    const theirs = await perform(session, peer.program, peer.variant, installed, work)
-    if ('crashed' in theirs) return { topic: 'peers', what, absent: theirs.crashed, isFailure: false }
-    ours.push(work.count / mine.seconds)
-    floor.push(work.count / theirs.seconds)
-    note = [('version' in installed && installed.version) || '', theirs.settings].filter((part) => part !== '').join(', ')
+  const main = join(await session.built(), 'index.js')
+  const rounds = session.count(3, 1)
+  const theirs: Answer[] = []
+  const ours = new Map<StoreKind, number[]>(peer.stores.map((store) => [store, []]))
+  let tries = 0
+  let crash = ''
+  for (; theirs.length < rounds && tries < 2 * rounds; tries++) {
+    const outcome = await perform(session, peer.program, peer.variant, installed, work)
+    if ('crashed' in outcome) {
+      crash = outcome.crashed
+      continue
+    }
+    theirs.push(outcome)
+    for (const [store, rates] of ours) {
+      const mine = await perform(session, 'ours.mjs', `${store} ${main}`, self, work)
+      if ('crashed' in mine) throw new Error(`ours: ${mine.crashed}`)
+      rates.push(work.count / mine.seconds)
+    }
   }
-  return { topic: 'peers', what, unit: 'records/s', ours, floor, target, note }
+  const [first] = theirs
+  if (first === undefined) return [{ topic: 'peers', what: `${peer.name}, ${what}`, absent: `${crash} (${tries} tries)`, isFailure: false }]
+  const version = 'version' in installed ? installed.version : ''
+  const crashes = crash === '' ? '' : `${tries - theirs.length} of ${tries} tries: ${crash}`
+  const note = [version, first.settings, crashes].filter((part) => part !== '').join(', ')
+  const floor = theirs.map(({ seconds }) => work.count / seconds)
+  return [...ours].map(([store, rates]) => ({
+    topic: 'peers',
+    what: `${peer.name}, beside our ${store}, ${what}`,
+    unit: 'records/s',
+    ours: rates,
+    floor,
+    target,
+    note,
+  }))
 }
 
 function writePayloads(session: Session): Record<Workload, string> {
@@ -148,7 +171,7 @@ export async function peerRows(session: Session): Promise<Result[]> {
     for (const workload of WORKLOADS) {
       for (const { who, callers, usual, quick, target } of peer.manners) {
         const work: Work = { payloads: payloads[workload], count: session.count(usual, quick), callers }
-        results.push(await besides(session, peer, installed, `${peer.name}, ${workload}, ${who}`, work, target))
+        results.push(...(await besides(session, { peer, installed, what: `${workload}, ${who}`, work, target })))
       }
     }
     session.say(`peers, ${peer.name}`)

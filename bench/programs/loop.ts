@@ -28,6 +28,8 @@ export interface LoopFigures {
   readonly acknowledged: { readonly p50: number; readonly p99: number; readonly max: number } | null
   readonly recorded: number
   readonly failed: number
+  /** What the first of them said. */
+  readonly failure: string | null
 }
 
 const task = JSON.parse(process.argv[2] ?? '') as LoopTask
@@ -44,6 +46,8 @@ const summary = (values: readonly number[]): { p50: number; p99: number; max: nu
 const late: number[] = []
 const acknowledged: number[] = []
 let isMeasured = false
+let isOver = false
+let failure: string | null = null
 let failed = 0
 
 function recordCall(call: LedgerEntryInput): void {
@@ -53,7 +57,10 @@ function recordCall(call: LedgerEntryInput): void {
     () => {
       if (isMeasured) acknowledged.push(performance.now() - given)
     },
-    () => failed++,
+    (error: unknown) => {
+      failed++
+      failure ??= String(error)
+    },
   )
 }
 
@@ -65,7 +72,7 @@ let given = 0
 /** What is due by the clock is given at once: a loop that was late does not spare the ledger anything. */
 function giveDue(): void {
   const now = performance.now()
-  if (now >= end) return
+  if (isOver) return
   const due = Math.floor(((now - begin) * task.perSecond) / 1000)
   while (given < due) recordCall({ ...(calls[given++ % calls.length] as LedgerEntryInput) })
   setTimeout(giveDue, 1)
@@ -88,6 +95,7 @@ setTimeout(() => {
 }, task.warmUp_ms)
 await new Promise((resolve) => setTimeout(resolve, end - performance.now()))
 isMeasured = false
+isOver = true
 monitor.disable()
 await ledger?.close()
 const ms = (ns: number): number => ns / 1e6
@@ -97,5 +105,6 @@ const figures: LoopFigures = {
   acknowledged: ledger === null ? null : summary(acknowledged),
   recorded: acknowledged.length,
   failed,
+  failure,
 }
 console.log(JSON.stringify(figures))
