@@ -194,8 +194,8 @@ class Planner {
     let ids: Set<string> | null = null
     let receipts: Receipt[] | null = null
     for (const draft of drafts) {
-      // Nobody else has heard of an id that was made here.
-      if (draft.fresh) continue
+      // Nobody else has heard of an id that was made here; only where a write's outcome is unknown is it looked for.
+      if (draft.fresh && this.#state.runs.size === 0) continue
       ids ??= new Set()
       if (ids.has(draft.run_id)) {
         return {
