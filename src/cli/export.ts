@@ -95,8 +95,8 @@ async function refuseLedgerAsOutput(location: string, file: string): Promise<voi
   }
 }
 
-/** Bytes that are handed over at once. */
-const CHUNK = 64 * 1024
+/** Characters that are handed over at once. */
+const CHUNK = 16 * 1024
 
 /** Written beside, synced, then renamed: the file is the whole export or what it was before. */
 async function exportToFile(terminal: Terminal, ledger: AuditLedger, criteria: Criteria, format: Format, file: string): Promise<void> {

@@ -5,6 +5,7 @@
 import type { VerificationReport } from '../verify/report.ts'
 import { formatTime } from '../verify/time.ts'
 import { auditStore } from './audit.ts'
+import type { AuditOptions } from './audit.ts'
 import { CallInProgress } from './call.ts'
 import type { CallHandle, CallInfo, CallOptions } from './call.ts'
 import { draftCapture } from './capture.ts'
@@ -329,11 +330,10 @@ export class Ledger {
   }
 
   /** Checks every record. Returns a report whatever the data; throws only where the store can't be read at all. */
-  async verifyIntegrity(
-    options: { readonly canonicalEntries?: boolean | undefined; readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<VerificationReport> {
+  async verifyIntegrity(options: Pick<AuditOptions, 'canonicalEntries' | 'signal' | 'temporaryFolder'> = {}): Promise<VerificationReport> {
     await this.#writer.drain()
-    return auditStore(this.#store, { canonicalEntries: options.canonicalEntries, signal: options.signal })
+    const { canonicalEntries, signal, temporaryFolder } = options
+    return auditStore(this.#store, { canonicalEntries, signal, temporaryFolder })
   }
 
   /** Seals the live segment and begins a new one. `null` where nothing was recorded since the last time. */

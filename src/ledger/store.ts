@@ -110,7 +110,7 @@ export interface StoreDescription {
 export interface AuditSink {
   /** The lines that follow are of this file (its name relative to the ledger), whose name promises `first_seq`; null: rows. */
   file(name: string | null, first_seq: number | null): void
-  /** One line without its line feed: `bytes[start, end)`. `position` is its byte offset in the file, or its row. */
+  /** One line without its line feed: `bytes[start, end)`, good until this returns. `position` is its byte offset in the file, or its row. */
   line(bytes: Uint8Array, start: number, end: number, position: number): void
   /**
    * The bytes after the last line feed of the current file. `live`: this is the live end and a writer holds the lock

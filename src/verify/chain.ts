@@ -13,6 +13,8 @@ import type { Sha256 } from './hash.ts'
 import { KEY } from './header-grammar.ts'
 import { HeaderScan } from './header-scan.ts'
 import { GENESIS, LEDGER_STREAM } from './header.ts'
+import { IdChecks } from './id-checks.ts'
+import type { TemporarySpace } from './id-log.ts'
 import { LineCheck } from './line-check.ts'
 import { RecordOrder } from './order.ts'
 import type { Arrival } from './order.ts'
@@ -34,8 +36,13 @@ export interface VerifierOptions {
   readonly canonical_entries?: boolean
   /** Problems that are kept; the others are counted. 1000 by default. */
   readonly problems_max?: number
-  /** Ids (of runs and of streams) that are kept to find doubles and gaps. 2,000,000 by default, of about 60 bytes each. */
+  /** Ids (of runs and of streams) that memory has to find doubles and gaps. 2,000,000 by default, of about 60 bytes each. */
   readonly ids_max?: number
+  /**
+   * Makes room outside memory for ids beyond `ids_max`: at most twice, where it is needed. Without it, or where it
+   * fails, what needs them is not checked. Some 120 bytes a record are written. The caller clears it away.
+   */
+  readonly temporary_space?: () => TemporarySpace
 }
 
 const PROBLEMS_MAX = 1000
@@ -57,6 +64,7 @@ export class LedgerVerifier {
   readonly #findings: Findings
   readonly #check: LineCheck
   readonly #checks: RecordChecks
+  readonly #ids: IdChecks
   readonly #order: RecordOrder
   readonly #canonicalEntries: boolean
   /** Where the line at hand lies. */
@@ -81,7 +89,9 @@ export class LedgerVerifier {
   constructor(options: VerifierOptions = {}) {
     const { sha256 = plainSha256, isUtf8 = decodesAsUtf8, origin = null, canonical_entries: canonicalEntries = false } = options
     const findings = new Findings(options.problems_max ?? PROBLEMS_MAX)
-    const checks = new RecordChecks(findings, origin, options.ids_max ?? IDS_MAX)
+    const ids = new IdChecks(findings, options.ids_max ?? IDS_MAX, options.temporary_space ?? null)
+    const checks = new RecordChecks(findings, origin, ids)
+    this.#ids = ids
     this.#findings = findings
     this.#checks = checks
     this.#canonicalEntries = canonicalEntries
@@ -254,16 +264,26 @@ export class LedgerVerifier {
     return { type, ranges: namedPositions(JSON.parse(decodeText(bytes.subarray(entryStart, entryEnd))), seq) }
   }
 
+  /**
+   * What has to be done at the end, in pieces of some ten ms: it is of note where ids were put outside memory. Whoever
+   * must not be stopped for long goes through them, and then asks for the report. Nothing can be fed afterwards.
+   */
+  *settle(): Generator<void, void, undefined> {
+    this.#tellOrder()
+    this.#order.finish()
+    yield* this.#ids.settle()
+    this.#findings.settle()
+  }
+
   /** The report. Nothing can be fed afterwards. */
   finish(): VerificationReport {
-    this.#report ??= this.#settle()
+    this.#report ??= this.#write()
     return this.#report
   }
 
-  #settle(): VerificationReport {
+  #write(): VerificationReport {
     const findings = this.#findings
-    this.#tellOrder()
-    this.#order.finish()
+    for (const piece of this.settle()) void piece
     const { withheld, unsettled, runIds, streams } = this.#checks.finish(this.#live)
     const integrity = findings.total > 0 ? 'fail' : unsettled === null ? 'pass' : 'not checked'
     const { head } = this.#order

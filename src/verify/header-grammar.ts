@@ -2,7 +2,7 @@
  * The keys of a header, in the order in which they stand, and what each value is: the table of docs/format.md, "The
  * header", in the shape in which `HeaderScan` reads it fast.
  */
-import { ascii, sameBytes, wordAt } from './bytes.ts'
+import { ascii, standsAt } from './bytes.ts'
 import { GENESIS, HEADER_LIMITS, OUTCOMES } from './header.ts'
 
 /** The kinds of values. */
@@ -44,18 +44,9 @@ export const KEY = Object.fromEntries(GRAMMAR.map(([key], index) => [key, index]
 
 /** The keys by their numbers. */
 export const NAMES = GRAMMAR.map(([key]) => key)
-/** `"action":` and so on, each from a whole word on, so that they are compared four bytes at a time. */
-const NAME_TEXTS = NAMES.map((name) => `"${name}":`)
-const NAME_STARTS = Uint16Array.from(NAMES, (_, index) =>
-  NAME_TEXTS.slice(0, index).reduce((sum, text) => sum + ((text.length + 3) & ~3), 0),
-)
+const NAME_TEXTS = NAMES.map((name) => ascii(`"${name}":`))
 /** How long each name is with quotes and colon. */
 export const NAME_LENGTHS = Uint8Array.from(NAME_TEXTS, (text) => text.length)
-const NAME_LENGTH_MAX = Math.max(...NAME_LENGTHS)
-const NAME_BYTES = ascii(NAME_TEXTS.map((text) => text.padEnd((text.length + 3) & ~3, '\0')).join(''))
-const NAME_WORDS = new Int32Array(NAME_BYTES.buffer)
-/** What of each name's last word is of the name. */
-const NAME_MASKS = Int32Array.from(NAME_TEXTS, (text) => (text.length % 4 === 0 ? -1 : (1 << ((text.length % 4) * 8)) - 1))
 
 /** The kind of each key's value. */
 export const KINDS = Uint8Array.from(GRAMMAR, ([, kind]) => kind)
@@ -71,15 +62,8 @@ export const RULES: { readonly [kind: number]: string } = {
 }
 
 /** True where the key's name stands, with quotes and colon. */
-export function isName(memory: Uint8Array, words: Int32Array, at: number, key: number): boolean {
-  const start = NAME_STARTS[key]!
+export function isName(memory: Uint8Array, at: number, key: number): boolean {
+  const text = NAME_TEXTS[key]!
   // The first letter tells most keys apart.
-  if (memory[at + 1] !== NAME_BYTES[start + 1]) return false
-  const length = NAME_LENGTHS[key]!
-  if (((at + NAME_LENGTH_MAX) >> 2) + 1 >= words.length) return sameBytes(memory, at, at + length, NAME_BYTES, start, start + length)
-  let word = start >> 2
-  const last = word + ((length - 1) >> 2)
-  let from = at
-  for (; word < last; word++, from += 4) if (wordAt(words, from) !== NAME_WORDS[word]) return false
-  return (wordAt(words, from) & NAME_MASKS[key]!) === NAME_WORDS[last]
+  return memory[at + 1] === text[1] && standsAt(memory, at, memory.length, text)
 }

@@ -3,7 +3,6 @@
  * value within its rule. It builds nothing; it notes where each value lies, so that a verifier pays only for what it uses.
  */
 import {
-  ascii,
   asciiText,
   BACKSLASH,
   CLOSE_LIST,
@@ -16,7 +15,7 @@ import {
   OPEN_OBJECT,
   QUOTE,
   skipPlain,
-  standsAt,
+  textStandsAt,
 } from './bytes.ts'
 import {
   HASH,
@@ -35,25 +34,24 @@ import {
   STRING,
   TIME,
 } from './header-grammar.ts'
-import { FORMAT_VERSION, GENESIS, HEADER_LIMITS, OUTCOMES } from './header.ts'
+import { HeaderShape } from './header-shape.ts'
+import type { HeaderFields, ListReader } from './header-shape.ts'
+import { outcomeEnd, readInteger, readString, TIME_LENGTH, timeStandsAt } from './header-values.ts'
+import { FORMAT_VERSION, GENESIS, HEADER_LIMITS } from './header.ts'
 import type { RecordHeader } from './header.ts'
 import { decodeText } from './text.ts'
-import { isRealTime } from './time.ts'
 
-const OUTCOME_BYTES = OUTCOMES.map(ascii)
-const GENESIS_BYTES = [ascii(GENESIS)]
 const BAD_STRING = 'has a control character, an escape that is not canonical, or no end'
 
 const DEL = 0x7f
-const ZERO = 0x30
 const UNKNOWN_KEY = /^[a-z][a-z0-9_]*$/
-const TIME_PATTERN = ascii('0000-00-00T00:00:00.000000Z')
-
 const HASH_LENGTH = 64
 const NO_KEYS: readonly string[] = []
+/** Optional keys make a few kinds of headers, which alternate. */
+const SHAPES = 4
 
 /** One scan, used again and again. After `scan` its fields tell about that header only. */
-export class HeaderScan {
+export class HeaderScan implements HeaderFields {
   /** Where each value lies, without the quotes of a string; offsets from the header's `{`; -1 where the key is absent. */
   readonly starts = new Int32Array(KEY_COUNT)
   readonly ends = new Int32Array(KEY_COUNT)
@@ -66,8 +64,11 @@ export class HeaderScan {
   /** Why the scan failed, naming the key; empty where it did not. */
   fault = ''
   readonly #memory: Memory
+  readonly #readList: ListReader = (at, key) => this.#list(at, NAMES[key]!)
   /** Backslashes in the string at hand, which count for nothing in its length. */
   #escapes = 0
+  /** Which keys the last headers had, those of the last one first. */
+  readonly #shapes = Array.from({ length: SHAPES }, () => new HeaderShape())
 
   /** `memory`: shared with whoever reads the same bytes. */
   constructor(memory = new Memory()) {
@@ -76,22 +77,36 @@ export class HeaderScan {
 
   /**
    * The offset behind the `}` of the header that starts at `start`, or -1 (then `fault` says why) where there is none
-   * that is legal and ends by `end`. Two things are left to the caller, who may know them already: that the 64 digits
-   * of the hashes are hex, and that bytes from 0x80 on are UTF-8.
+   * that is legal and ends by `end`. Two things are left to the caller, who may know them already: that bytes from 0x80
+   * on are UTF-8, and that the 64 bytes of each hash are hex digits. Where they are not, anything may have been taken for
+   * a header: it is to be scanned again `strictly`, and again they are to be looked at.
    */
-  scan(bytes: Uint8Array, start: number, end: number): number {
-    this.#memory.view(bytes.buffer)
-    this.starts.fill(-1)
+  scan(bytes: Uint8Array, start: number, end: number, strictly = false): number {
+    const memory = this.#memory
+    const shift = memory.view(bytes)
+    const limit = Math.min(end, start + HEADER_LIMITS.header_bytes_max) + shift
+    this.#forget()
+    let at = strictly ? -1 : this.#readAsBefore(start + shift)
+    if (at === -1) {
+      this.#forget()
+      this.starts.fill(-1)
+      at = this.#members(start + shift, limit)
+      if (at === -1) return -1
+      // GENESIS is no hash, so a first record's shape fits none behind it.
+      if (at <= limit && this.#isComplete() && this.unknown.length === 0 && this.numbers[KEY.seq] !== 0) {
+        this.#prefer(SHAPES - 1)
+        this.#shapes[0]!.learn(memory, start + shift, this)
+      }
+    }
+    if (at > limit) return this.#fail(`the header does not end within ${limit - shift - start} bytes`)
+    return this.#checkNumbers() ? at - shift : -1
+  }
+
+  #forget(): void {
     this.unknown = NO_KEYS
     this.notAscii = false
     this.#escapes = 0
     this.fault = ''
-    const shift = bytes.byteOffset
-    const limit = Math.min(end, start + HEADER_LIMITS.header_bytes_max) + shift
-    const at = this.#members(start + shift, limit)
-    if (at === -1) return -1
-    if (at > limit) return this.#fail(`the header does not end within ${limit - shift - start} bytes`)
-    return this.#checkWhole() ? at - shift : -1
   }
 
   /** Lets go of the bytes; the fields stay. */
@@ -104,69 +119,78 @@ export class HeaderScan {
     return -1
   }
 
-  /**
-   * From the `{` to behind the `}`. Bytes behind the limit may be read, up to the end of a value; `scan` looks where it
-   * ended. One flat loop for the known keys: with a method for each kind of value it took twice as long.
-   */
+  /** Puts the shape of this number before the others. */
+  #prefer(number: number): void {
+    this.#shapes.unshift(...this.#shapes.splice(number, 1))
+  }
+
+  #readAsBefore(start: number): number {
+    const shapes = this.#shapes
+    for (let i = 0; i < SHAPES; i++) {
+      const at = shapes[i]!.read(this.#memory, start, this, this.#readList)
+      if (at === -1) continue
+      if (i > 0) this.#prefer(i)
+      return at
+    }
+    return -1
+  }
+
+  /** From the `{` to behind the `}`. Bytes behind the limit may be read, up to the end of a value; `scan` looks where it ended. */
   #members(start: number, limit: number): number {
     const memory = this.#memory.bytes
-    const words = this.#memory.words
-    const { starts, ends, numbers } = this
     if (memory[start] !== OPEN_OBJECT) return this.#fail('the header does not start with {')
     let at = start + 1
     let next = 0
     let unknown = ''
     for (;;) {
       let key = next
-      while (key < KEY_COUNT && !isName(memory, words, at, key)) key++
+      while (key < KEY_COUNT && !isName(memory, at, key)) key++
+      let name = NAMES[key] ?? ''
       if (key === KEY_COUNT || unknown !== '') {
         // A key that is not known stands here, or stood before.
         const before = next > 0 && NAMES[next - 1]! > unknown ? NAMES[next - 1]! : unknown
-        const name = key < KEY_COUNT ? NAMES[key]! : this.#unknownName(at, limit)
+        if (key === KEY_COUNT) name = this.#unknownName(at, limit)
         if (name === '') return -1
         if (name <= before) return this.#fail(`${name} is not in the order of the keys, or twice`)
-        if (key === KEY_COUNT) {
-          unknown = name
-          at = this.#unknownValue(name, at + name.length + 3)
-        }
       }
-      if (key < KEY_COUNT) {
+      if (key === KEY_COUNT) {
+        unknown = name
+        at = this.#unknownValue(name, at + name.length + 3)
+      } else {
         next = key + 1
-        const kind = KINDS[key]!
-        at += NAME_LENGTHS[key]!
-        if (kind === INTEGER) {
-          const from = at
-          at = readInteger(memory, at, key, numbers)
-          if (at === -1) return this.#fail(`${NAMES[key]} is not an integer from 0 to 2^53-1`)
-          starts[key] = from - start
-          ends[key] = at - start
-        } else if (kind === LIST) {
-          const from = at
-          at = this.#list(at, NAMES[key]!)
-          starts[key] = from - start
-          ends[key] = at - start
-        } else {
-          if (memory[at++] !== QUOTE) return this.#fail(`${NAMES[key]} is not a string`)
-          const from = at
-          at = skipPlain(memory, words, at)
-          if (memory[at] !== QUOTE) at = this.#restOfString(at)
-          if (at === -1) return this.#fail(`${NAMES[key]} ${BAD_STRING}`)
-          starts[key] = from - start
-          ends[key] = at - start
-          if (
-            kind === STRING && this.#escapes === 0
-              ? at === from || at - from > HEADER_LIMITS.string_bytes_max
-              : !this.#isLegal(kind, from, at)
-          )
-            return this.#fail(`${NAMES[key]} ${RULES[kind]}`)
-          at++
-        }
+        at = this.#value(key, at + NAME_LENGTHS[key]!, start)
       }
       if (at === -1 || at > limit) return at
       const byte = memory[at++]
       if (byte === CLOSE_OBJECT) return at
-      if (byte !== COMMA) return this.#fail(`the value of ${key < KEY_COUNT ? NAMES[key] : unknown} is followed by neither , nor }`)
+      if (byte !== COMMA) return this.#fail(`the value of ${name} is followed by neither , nor }`)
     }
+  }
+
+  /** The value of a known key, to behind it. */
+  #value(key: number, at: number, start: number): number {
+    const memory = this.#memory.bytes
+    const kind = KINDS[key]!
+    const name = NAMES[key]!
+    let from = at
+    let end: number
+    let behind: number
+    if (kind === INTEGER) {
+      behind = end = readInteger(memory, at, key, this.numbers)
+      if (end === -1) return this.#fail(`${name} is not an integer from 0 to 2^53-1`)
+    } else if (kind === LIST) {
+      behind = end = this.#list(at, name)
+    } else {
+      from++
+      if (memory[at] !== QUOTE) return this.#fail(`${name} is not a string`)
+      end = this.#restOfString(skipPlain(this.#memory, from))
+      if (end === -1) return this.#fail(`${name} ${BAD_STRING}`)
+      if (!this.#isLegal(kind, from, end)) return this.#fail(`${name} ${RULES[kind]}`)
+      behind = end + 1
+    }
+    this.starts[key] = from - start
+    this.ends[key] = end - start
+    return behind
   }
 
   /** From the first byte of a string that is not plain to the closing quote; -1 where it breaks a rule. */
@@ -190,7 +214,7 @@ export class HeaderScan {
       } else {
         return -1
       }
-      at = skipPlain(memory, this.#memory.words, at)
+      at = skipPlain(this.#memory, at)
     }
   }
 
@@ -204,11 +228,11 @@ export class HeaderScan {
         return length > 0 && length - escapes <= HEADER_LIMITS.string_bytes_max
       }
       case TIME:
-        return length === TIME_PATTERN.length && isTime(this.#memory.bytes, from)
+        return length === TIME_LENGTH && timeStandsAt(this.#memory, from)
       case OUTCOME:
-        return isOneOf(this.#memory.bytes, from, end, OUTCOME_BYTES)
+        return outcomeEnd(this.#memory.bytes, from) === end
       case PREVIOUS:
-        return length === HASH_LENGTH || isOneOf(this.#memory.bytes, from, end, GENESIS_BYTES)
+        return length === HASH_LENGTH || (length === GENESIS.length && textStandsAt(this.#memory.bytes, from, GENESIS))
       default:
         return length === HASH_LENGTH
     }
@@ -218,7 +242,7 @@ export class HeaderScan {
   #string(from: number, name: string): number {
     const memory = this.#memory.bytes
     if (memory[from] !== QUOTE) return this.#fail(`${name} is not a string`)
-    const end = this.#restOfString(skipPlain(memory, this.#memory.words, from + 1))
+    const end = this.#restOfString(skipPlain(this.#memory, from + 1))
     if (end === -1) return this.#fail(`${name} ${BAD_STRING}`)
     return this.#isLegal(STRING, from + 1, end) ? end + 1 : this.#fail(`${name} ${RULES[STRING]}`)
   }
@@ -265,10 +289,15 @@ export class HeaderScan {
     return at === -1 ? this.#fail(`${name} is not a string, an integer from 0 to 2^53-1, or an array of strings`) : at
   }
 
+  #isComplete(): boolean {
+    for (const key of REQUIRED) if (this.starts[key] === -1) return this.#fail(`${NAMES[key]} is missing`) !== -1
+    return true
+  }
+
   /** What can't be seen in one value alone. */
-  #checkWhole(): boolean {
+  #checkNumbers(): boolean {
+    if (this.fault !== '') return false
     const { starts, numbers } = this
-    for (const key of REQUIRED) if (starts[key] === -1) return this.#fail(`${NAMES[key]} is missing`) !== -1
     const seq = numbers[KEY.seq]!
     const isGenesis = this.ends[KEY.previous_hash]! - starts[KEY.previous_hash]! !== HASH_LENGTH
     if (isGenesis !== (seq === 0)) this.#fail(`previous_hash is ${GENESIS} at seq 0 and nowhere else`)
@@ -279,55 +308,6 @@ export class HeaderScan {
   }
 }
 
-/** From the first digit to behind the last, the number into `into[slot]`; -1 where it is no canonical integer to 2^53-1. */
-function readInteger(memory: Uint8Array, from: number, slot: number, into: Float64Array): number {
-  let at = from
-  let value = 0
-  for (;;) {
-    const digit = memory[at]! - ZERO
-    if (!(digit >= 0 && digit <= 9)) break
-    value = value * 10 + digit
-    at++
-  }
-  into[slot] = value
-  const digits = at - from
-  // With 16 digits at most, a number beyond is rounded to one that is beyond as well.
-  if (digits === 0 || digits > 16 || value > Number.MAX_SAFE_INTEGER || (digits > 1 && memory[from] === ZERO)) return -1
-  return at
-}
-
-/** The text of a string with its quotes, or null where it is not UTF-8. */
-function readString(memory: Uint8Array, start: number, end: number): string | null {
-  for (let at = start + 1; at < end - 1; at++) {
-    if (memory[at]! < 0x80 && memory[at] !== BACKSLASH) continue
-    try {
-      return JSON.parse(decodeText(memory.subarray(start, end)))
-    } catch {
-      return null
-    }
-  }
-  return asciiText(memory, start + 1, end - 1)
-}
-
-function pair(memory: Uint8Array, at: number): number {
-  return (memory[at]! - ZERO) * 10 + memory[at + 1]! - ZERO
-}
-
-/** True where the ledger's spelling of a real time stands. */
-function isTime(memory: Uint8Array, at: number): boolean {
-  for (let i = 0; i < TIME_PATTERN.length; i++) {
-    const byte = memory[at + i]!
-    if (TIME_PATTERN[i] === ZERO ? !(byte >= ZERO && byte <= ZERO + 9) : byte !== TIME_PATTERN[i]) return false
-  }
-  const year = pair(memory, at) * 100 + pair(memory, at + 2)
-  return isRealTime(year, pair(memory, at + 5), pair(memory, at + 8), pair(memory, at + 11), pair(memory, at + 14), pair(memory, at + 17))
-}
-
-function isOneOf(memory: Uint8Array, start: number, end: number, texts: readonly Uint8Array[]): boolean {
-  for (const text of texts) if (text.length === end - start && standsAt(memory, start, end, text)) return true
-  return false
-}
-
 /** Why bytes are not a legal header. It has no `v`, which every header has; a header may well have a key `fault`. */
 export interface HeaderProblem {
   readonly fault: string
@@ -336,17 +316,23 @@ export interface HeaderProblem {
 const HASHES = [KEY.entry_hash, KEY.previous_hash] as const
 const ONE_SCAN = new HeaderScan()
 
-/** The header that is exactly `bytes[start, end)`, or why they are none. The mirror of `formatHeader`. */
-export function parseHeader(bytes: Uint8Array, start = 0, end = bytes.length): RecordHeader | HeaderProblem {
+function headerFault(bytes: Uint8Array, start: number, end: number, strictly: boolean): string | null {
   const scan = ONE_SCAN
-  const at = scan.scan(bytes, start, end)
+  const at = scan.scan(bytes, start, end, strictly)
   scan.release()
-  if (at === -1) return { fault: scan.fault }
-  if (at !== end) return { fault: 'something follows the header' }
+  if (at === -1) return scan.fault
+  if (at !== end) return 'something follows the header'
   for (const key of HASHES) {
     const [from, to] = [start + scan.starts[key]!, start + scan.ends[key]!]
-    if (to - from === HASH_LENGTH && !isLowerHex(bytes, from, to)) return { fault: `${NAMES[key]} ${RULES[HASH]}` }
+    if (to - from === HASH_LENGTH && !isLowerHex(bytes, from, to)) return `${NAMES[key]} ${RULES[HASH]}`
   }
+  return null
+}
+
+/** The header that is exactly `bytes[start, end)`, or why they are none. The mirror of `formatHeader`. */
+export function parseHeader(bytes: Uint8Array, start = 0, end = bytes.length): RecordHeader | HeaderProblem {
+  const fault = headerFault(bytes, start, end, false) === null ? null : headerFault(bytes, start, end, true)
+  if (fault !== null) return { fault }
   try {
     return JSON.parse(decodeText(bytes.subarray(start, end)))
   } catch {

@@ -12,6 +12,7 @@ export { checkHeader, FORMAT_VERSION, formatHeader, GENESIS, HEADER_LIMITS, LEDG
 export type { Outcome, RecordHeader, ReservedType } from './header.ts'
 export { parseHeader } from './header-scan.ts'
 export type { HeaderProblem } from './header-scan.ts'
+export type { TemporarySpace } from './id-log.ts'
 export { LINE_BYTES_MAX, LineSplitter } from './lines.ts'
 export type { LineTaker, UnendedLine } from './lines.ts'
 export { isOrigin } from './origin.ts'

@@ -56,6 +56,15 @@ export class LineSplitter {
     this.#offset += chunk.length
   }
 
+  /** Where what stands behind the last line feed begins in the stream, and how many bytes that are. */
+  get position(): number {
+    return this.#offset - this.#length
+  }
+
+  get unended(): number {
+    return this.#length
+  }
+
   /** What stands behind the last line feed, or null where nothing does. */
   rest(): UnendedLine | null {
     if (this.#length === 0) return null

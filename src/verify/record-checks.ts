@@ -4,11 +4,12 @@
  * is missing; what follows from it (a version that jumps, half an append) is not reported again.
  */
 import { asciiText, textStandsAt } from './bytes.ts'
-import type { Memory } from './bytes.ts'
-import { ByteIndex } from './byte-index.ts'
+import { Memory } from './bytes.ts'
 import { KEY } from './header-grammar.ts'
 import type { HeaderScan } from './header-scan.ts'
 import { LEDGER_STREAM, RESERVED_TYPES } from './header.ts'
+import type { IdChecks } from './id-checks.ts'
+import type { IdEntry } from './id-log.ts'
 import { isOrigin } from './origin.ts'
 import { whereOf } from './problems.ts'
 import type { Findings, Place } from './problems.ts'
@@ -19,7 +20,9 @@ import { WithheldEntries } from './withheld.ts'
 import type { NamingType, WithheldCounts } from './withheld.ts'
 
 const TIME_LENGTH = 27
-const RESERVED_LENGTHS: ReadonlySet<number> = new Set(RESERVED_TYPES.map((type) => type.length))
+/** The reserved types of each length. */
+const RESERVED_OF_LENGTH: (readonly string[] | undefined)[] = []
+for (const type of RESERVED_TYPES) RESERVED_OF_LENGTH[type.length] = [...(RESERVED_OF_LENGTH[type.length] ?? []), type]
 const UNKNOWN_KEYS_MAX = 64
 /** Ranges of withheld entries and of names for them, each. */
 const RANGES_MAX = 1_000_000
@@ -55,6 +58,10 @@ interface OpenAppend {
   readonly place: Place
 }
 
+function noEntry(): IdEntry {
+  return { memory: new Memory(), start: 0, end: 0, seq: 0, place: { file: null, position: 0 }, version: 0, disturbances: 0 }
+}
+
 export class RecordChecks {
   /** The actor of record 0. */
   origin: string | null = null
@@ -72,22 +79,16 @@ export class RecordChecks {
   #append: OpenAppend | null = null
   /** The disturbance after which the next record may be in the middle of an append. */
   #appendDisturbance = 0
-  readonly #idsMax: number
-  readonly #runIds: ByteIndex
-  readonly #streams: ByteIndex
-  #versions = new Float64Array(128)
-  #versionDisturbances = new Float64Array(128)
-  #idsFull = false
-  #streamsFull = false
+  readonly #ids: IdChecks
+  readonly #runId: IdEntry = noEntry()
+  readonly #stream: IdEntry = noEntry()
   readonly #withheld = new WithheldEntries(RANGES_MAX)
   readonly #unknownKeys = new Set<string>()
 
-  constructor(findings: Findings, wantedOrigin: string | null, idsMax: number) {
+  constructor(findings: Findings, wantedOrigin: string | null, ids: IdChecks) {
     this.#findings = findings
     this.#wantedOrigin = wantedOrigin
-    this.#idsMax = idsMax
-    this.#runIds = new ByteIndex(idsMax)
-    this.#streams = new ByteIndex(idsMax)
+    this.#ids = ids
   }
 
   /** `recorded_at` of the last record. */
@@ -116,8 +117,7 @@ export class RecordChecks {
     if (this.#append !== null || record.header.starts[KEY.append_last_seq] !== -1) this.#checkAppend(record, record.header)
     else this.#appendDisturbance = this.#disturbances
     const isReserved = this.#checkReserved(record, record.header)
-    this.#checkRunId(record, record.header)
-    this.#checkStream(record, record.header)
+    this.#checkIds(record, record.header)
     if (isReserved && record.faulty) this.#namesLost = true
     if (record.withheld && !isReserved) this.#withheld.add(record.seq)
     if (record.naming !== null) this.#withheld.name(record.naming.type, record.naming.ranges)
@@ -204,56 +204,26 @@ export class RecordChecks {
   #isReservedType({ bytes, headerStart }: PlacedRecord, header: HeaderScan): boolean {
     const start = headerStart + header.starts[KEY.type]!
     const length = header.ends[KEY.type]! - header.starts[KEY.type]!
-    if (!RESERVED_LENGTHS.has(length)) return false
-    for (const type of RESERVED_TYPES) if (type.length === length && textStandsAt(bytes, start, type)) return true
+    for (const type of RESERVED_OF_LENGTH[length] ?? []) if (textStandsAt(bytes, start, type)) return true
     return false
   }
 
-  #number(index: ByteIndex, { bytes, memory, headerStart }: PlacedRecord, header: HeaderScan, key: number): number {
+  #checkIds({ bytes, memory, headerStart, seq, place }: PlacedRecord, { starts, ends, numbers }: HeaderScan): void {
     const start = bytes.byteOffset + headerStart
-    return index.add(memory, start + header.starts[key]!, start + header.ends[key]!)
-  }
-
-  #checkRunId(record: PlacedRecord, header: HeaderScan): void {
-    if (this.#idsFull) return
-    const size = this.#runIds.size
-    if (size + this.#streams.size >= this.#idsMax) {
-      this.#idsFull = true
-      return
-    }
-    const number = this.#number(this.#runIds, record, header, KEY.run_id)
-    if (number === -1) this.#idsFull = true
-    else if (number !== size)
-      this.#findings.add('duplicate_run_id', record.seq, null, this.#text(record, header, KEY.run_id), whereOf(record.place))
-  }
-
-  #checkStream(record: PlacedRecord, header: HeaderScan): void {
-    if (this.#streamsFull) return
-    const size = this.#streams.size
-    const stream = this.#number(this.#streams, record, header, KEY.stream)
-    if (stream === -1 || (stream === size && size + this.#runIds.size >= this.#idsMax)) {
-      this.#streamsFull = true
-      return
-    }
-    if (stream === this.#versions.length) this.#widen()
-    const version = header.numbers[KEY.stream_version]!
-    const expected = stream === size ? 0 : this.#versions[stream]! + 1
-    const seenAt = stream === size ? 0 : this.#versionDisturbances[stream]!
-    if (version !== expected && seenAt === this.#disturbances) {
-      const name = this.#text(record, header, KEY.stream)
-      this.#findings.add('stream_version_gap', record.seq, `${expected} of ${name}`, `${version} of ${name}`, whereOf(record.place))
-    }
-    this.#versions[stream] = version
-    this.#versionDisturbances[stream] = this.#disturbances
-  }
-
-  #widen(): void {
-    const versions = new Float64Array(this.#versions.length * 2)
-    versions.set(this.#versions)
-    this.#versions = versions
-    const disturbances = new Float64Array(versions.length)
-    disturbances.set(this.#versionDisturbances)
-    this.#versionDisturbances = disturbances
+    const [runId, stream] = [this.#runId, this.#stream]
+    runId.memory = memory
+    runId.start = start + starts[KEY.run_id]!
+    runId.end = start + ends[KEY.run_id]!
+    runId.seq = seq
+    runId.place = place
+    stream.memory = memory
+    stream.start = start + starts[KEY.stream]!
+    stream.end = start + ends[KEY.stream]!
+    stream.seq = seq
+    stream.place = place
+    stream.version = numbers[KEY.stream_version]!
+    stream.disturbances = this.#disturbances
+    this.#ids.take(runId, stream)
   }
 
   /** Settles what only the end can tell. `live`: a writer is at work, who may be in the middle of an append. */
@@ -274,8 +244,8 @@ export class RecordChecks {
     return {
       withheld: counts,
       unsettled,
-      runIds: this.#subCheck(this.#findings.has('duplicate_run_id'), this.#idsFull),
-      streams: this.#subCheck(this.#findings.has('stream_version_gap'), this.#streamsFull),
+      runIds: this.#subCheck(this.#findings.has('duplicate_run_id'), this.#ids.runIdsMissing),
+      streams: this.#subCheck(this.#findings.has('stream_version_gap'), this.#ids.streamsMissing),
     }
   }
 
@@ -288,9 +258,9 @@ export class RecordChecks {
     }
   }
 
-  #subCheck(failed: boolean, full: boolean): SubCheck {
+  #subCheck(failed: boolean, missing: string | null): SubCheck {
     if (failed) return { verdict: 'fail' }
-    if (full) return { verdict: 'not checked', missing: `memory for more than ${this.#idsMax} ids (ids_max)` }
+    if (missing !== null) return { verdict: 'not checked', missing }
     if (this.#newer) return { verdict: 'not checked', missing: 'a version that knows the newer format of some records' }
     if (this.#disturbances > 0) return { verdict: 'not checked', missing: NOT_ALL_THERE }
     return { verdict: 'pass' }

@@ -9,7 +9,7 @@ function place(id: string, before: number, behind: number): { memory: Memory; st
   const bytes = new Uint8Array(before + inner.length + behind).fill(0x78)
   bytes.set(inner, before)
   const memory = new Memory()
-  memory.view(bytes.buffer)
+  memory.view(bytes)
   return { memory, start: before, end: before + inner.length }
 }
 

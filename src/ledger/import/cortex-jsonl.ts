@@ -75,7 +75,7 @@ class KnownIds {
   /** True where the id is new; then it is known from now on. */
   add(id: string): boolean {
     encodeInto(id, this.#bytes)
-    this.#memory.view(this.#bytes.buffer)
+    this.#memory.view(this.#bytes)
     const { size } = this.#ids
     const number = this.#ids.add(this.#memory, 0, byteLength(id))
     if (number === -1)

@@ -3,11 +3,13 @@
  * not a torn tail, not a mode. Beside a writer at work it takes a whole beginning of the ledger and no more.
  */
 import type { AuditSink } from '../../ledger/store.ts'
+import { LineSplitter } from '../../verify/lines.ts'
+import type { LineTaker } from '../../verify/lines.ts'
 import { headerOfLine } from './checked-line.ts'
+import { readFully } from './files.ts'
 import type { FilePort, OpenFile } from './files.ts'
 import type { Segment } from './layout.ts'
-import { backwardLines, forwardLines } from './lines.ts'
-import type { LineCutter } from './lines.ts'
+import { backwardLines } from './lines.ts'
 
 export interface AuditSource {
   readonly files: FilePort
@@ -20,6 +22,9 @@ export interface AuditSource {
   /** False for an exported file, whose name promises no position. */
   readonly isLedger: boolean
 }
+
+/** One read. */
+const AUDIT_BYTES = 512 * 1024
 
 /** Looks again so often when a writer that comes or goes moves the end meanwhile. */
 const LOOKS_MAX = 5
@@ -54,26 +59,40 @@ async function auditOne(source: AuditSource, segment: Segment, sink: AuditSink, 
   }
 }
 
+/**
+ * One block is read while the lines of the other are looked at, and both are used again: fresh memory for each block
+ * would cost a page fault for every four lines, and joining each block with the line before it a copy of all.
+ */
 async function feed(
   file: OpenFile,
   to: number,
   sink: AuditSink,
   reached: (byte: number) => void,
   signal?: AbortSignal,
-): Promise<LineCutter> {
-  const blocks = forwardLines(file, 0, to)
-  for (;;) {
-    signal?.throwIfAborted()
-    const next = await blocks.next()
-    if (next.done === true) return next.value
-    const { bytes, base, ends } = next.value
-    let start = 0
-    for (const end of ends) {
-      sink.line(bytes, start, end, base + start)
-      start = end + 1
-    }
-    reached(base + start)
+): Promise<LineSplitter> {
+  const splitter = new LineSplitter()
+  const take: LineTaker = (bytes, start, end, position) => sink.line(bytes, start, end, position)
+  const blocks = [Buffer.allocUnsafeSlow(Math.min(AUDIT_BYTES, to)), Buffer.allocUnsafeSlow(Math.min(AUDIT_BYTES, to))] as const
+  const read = async (turn: number, at: number): Promise<Buffer> => {
+    const block = blocks[turn & 1]!.subarray(0, Math.min(AUDIT_BYTES, to - at))
+    return block.subarray(0, await readFully(file, block, at))
   }
+  let coming = read(0, 0)
+  try {
+    for (let at = 0, turn = 1; at < to; turn++) {
+      signal?.throwIfAborted()
+      const block = await coming
+      if (block.length === 0) break
+      at += block.length
+      if (at < to) coming = read(turn, at)
+      splitter.push(block, take)
+      reached(splitter.position)
+    }
+  } finally {
+    // The file is closed next.
+    await coming.catch(() => {})
+  }
+  return splitter
 }
 
 /**

@@ -59,7 +59,7 @@ async function openForWriting(file: string, driver: DriverName, create: boolean)
       // Takes effect with the first page that is written, and never again.
       database.exec(`PRAGMA page_size = ${PAGE_BYTES}`)
     }
-    configure(database)
+    configure(database, 'writing')
     setForWriting(database)
     migrate(database)
     // SQLite syncs the folder for the log it makes, but not for the database file itself: after a power loss the file
@@ -107,7 +107,7 @@ async function openForReading(file: string, driver: DriverName): Promise<Databas
 async function openAndInspect(file: string, driver: DriverName, immutable: boolean): Promise<Database> {
   const database = await openDatabase(file, { driver, readOnly: true, immutable, busyTimeoutMs: BLOCKING_MS })
   try {
-    configure(database)
+    configure(database, 'reading')
     const state = inspectSchema(database)
     if (state === 'empty') throw emptyFile(file)
     if (state === 'older')
@@ -126,10 +126,12 @@ async function openAndInspect(file: string, driver: DriverName, immutable: boole
  */
 const PAGE_BYTES = 8192
 
+/** KiB of pages in memory: index pages of a batch stay there between batches; whoever only reads has the system's cache. */
+const CACHE_KIB = { writing: 32_768, reading: 8_192 } as const
+
 /** Whatever the connection is for. */
-function configure(database: Database): void {
-  // Index pages of a batch stay in memory between batches. KiB.
-  database.exec('PRAGMA cache_size = -32768')
+function configure(database: Database, purpose: keyof typeof CACHE_KIB): void {
+  database.exec(`PRAGMA cache_size = -${CACHE_KIB[purpose]}`)
   // A read that fails through a memory map is a signal that ends the process; without one it is an error.
   database.exec('PRAGMA mmap_size = 0')
   // Sorting of positions needs little, and a full or read-only /tmp is no reason to fail.

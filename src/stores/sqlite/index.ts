@@ -29,7 +29,8 @@ import { appendRecords, readHead, readState } from './writing.ts'
 export type { SqliteStoreOptions } from './connection.ts'
 
 /** Records and bytes of one chunk of `read`; a chunk ends with the record that reaches the bytes. */
-const CHUNK_RECORDS_MAX = 256
+/** Few, so that few live on when garbage is collected: V8 widens its young generation by what does. */
+const CHUNK_RECORDS_MAX = 64
 const CHUNK_BYTES_MAX = 1024 * 1024
 
 /**
