@@ -8,7 +8,6 @@ import { countBatches, readBatches } from './batches.ts'
 import type { Batch } from './batches.ts'
 import { inRounds, median } from './figures.ts'
 import { jsonlFloor, sqliteFloor } from './floors.ts'
-import { FULL_TEXT_OPTION, hasFullText } from './full-text.ts'
 import { atLeast } from './rows.ts'
 import type { Result, Row, Target } from './rows.ts'
 import { LEDGER_OPTIONS, STORES, timed } from './session.ts'
@@ -113,23 +112,8 @@ async function round(
   })
 }
 
-/** A way of opening a store. */
-interface Variant {
-  readonly name: string
-  readonly options: object
-}
-
-/** The index follows behind the acknowledgement; so does full text, where the ledger has it. */
-async function variants(): Promise<Variant[]> {
-  if (!(await hasFullText())) return [{ name: '', options: {} }]
-  return [
-    { name: '', options: { [FULL_TEXT_OPTION]: false } },
-    { name: ' with full text', options: { [FULL_TEXT_OPTION]: true } },
-  ]
-}
-
-async function rowsOf(plan: Plan, store: StoreKind, { name, options }: Variant): Promise<Row[]> {
-  const common = { readOnly: false, create: true, ...options }
+async function rowsOf(plan: Plan, store: StoreKind): Promise<Row[]> {
+  const common = { readOnly: false, create: true }
   const series = await inRounds(plan.session.count(ROUNDS, 1), () =>
     store === 'JSONL'
       ? round(plan, (folder) => openJsonlStore(join(folder, 'ledger'), common), jsonlFloor)
@@ -138,7 +122,7 @@ async function rowsOf(plan: Plan, store: StoreKind, { name, options }: Variant):
   const { manner, workload } = plan
   const row = (ours: readonly number[], kind: string, target: Target | null, note: string): Row => ({
     topic: 'append',
-    what: `${workload}, ${store}${name}${kind}, ${manner.who}`,
+    what: `${workload}, ${store}${kind}, ${manner.who}`,
     unit: 'records/s',
     ours,
     floor: series.floor,
@@ -149,20 +133,50 @@ async function rowsOf(plan: Plan, store: StoreKind, { name, options }: Variant):
   const sizes = `${median(series.size).toFixed(0)} records a batch, ${median(series.bytes).toFixed(0)} bytes an entry`
   const acknowledged = row(series.ours, '', target, sizes)
   // Plain SQLite has nothing that comes behind.
-  if (store === 'SQLite' && name === '') return [acknowledged]
+  if (store === 'SQLite') return [acknowledged]
   return [acknowledged, row(series.sustained, ', sustained', null, 'until what comes behind has them too')]
 }
 
 export async function appendRows(session: Session): Promise<Result[]> {
   const rows: Row[] = []
-  const ways = await variants()
   for (const workload of WORKLOADS) {
     for (const manner of MANNERS) {
       const count = session.count(manner.usual, manner.quick)
       const plan = { session, workload, manner, count, append: appending(workload, manner, count) }
-      for (const variant of ways) for (const store of STORES) rows.push(...(await rowsOf(plan, store, variant)))
+      for (const store of STORES) rows.push(...(await rowsOf(plan, store)))
       session.say(`append, ${workload}, ${manner.who}`)
     }
   }
+  for (const store of STORES) rows.push(await fullTextRow(session, store))
   return rows
+}
+
+/** With full text following in the background, beside the same without: it takes processor time, and no receipt waits for it. */
+async function fullTextRow(session: Session, store: StoreKind): Promise<Row> {
+  const count = session.count(6400, 320)
+  const calls = sampleCalls(count)
+  const rate = (fullText: 'background' | 'off'): Promise<number> =>
+    session.inFolder(async (folder) => {
+      const location = join(folder, store === 'JSONL' ? 'ledger' : 'ledger.db')
+      const ledger = await AuditLedger.open(location, { ...LEDGER_OPTIONS, fullText })
+      try {
+        return count / (await timed(() => byCallers(64, count, (i) => ledger.record(calls[i]!))))
+      } finally {
+        await ledger.close()
+      }
+    })
+  const { ours, floor } = await inRounds(session.count(ROUNDS, 1), async () => ({
+    ours: await rate('background'),
+    floor: await rate('off'),
+  }))
+  session.say(`append, full text, ${store}`)
+  return {
+    topic: 'append',
+    what: `calls, ${store}, 64 callers, full text in the background`,
+    unit: 'records/s',
+    ours,
+    floor,
+    target: null,
+    note: 'beside it: full text off',
+  }
 }

@@ -1,5 +1,5 @@
 /** What no ledger on the same disk can go below: the same bytes, or the same rows, with nothing around them. */
-import { closeSync, fdatasyncSync, openSync, writevSync } from 'node:fs'
+import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   INDEX_COLUMNS,
@@ -10,27 +10,26 @@ import {
   TAGS_TABLE_SQL,
 } from '../src/stores/sql/columns.ts'
 import { openDatabase } from '../src/stores/sql/driver.ts'
+import { formatLine } from '../src/verify/record.ts'
 import type { Batch } from './batches.ts'
 import { timed } from './session.ts'
 
 /**
- * Seconds of a log that does as little as can be done for the same: the entries through `JSON.stringify`, one write and
- * one fdatasync a batch, of exactly as many bytes as the ledger's lines have. No check, no hash, no index.
+ * Seconds of a log that does as little as can be done for the same bytes: each record, an object, through
+ * `JSON.stringify`, one write and one fdatasync a batch. No check, no hash, no index.
  */
 export async function jsonlFloor(folder: string, batches: readonly Batch[]): Promise<number> {
   const work = batches.map((batch) => ({
-    entries: batch.map(({ entry_text }) => JSON.parse(entry_text) as unknown),
+    records: batch.map((record) => JSON.parse(formatLine(record)) as unknown),
     bytes: batch.reduce((sum, { line_bytes }) => sum + line_bytes, 0),
   }))
-  const filler = Buffer.alloc(Math.max(...work.map(({ bytes }) => bytes)), ' ')
   const file = openSync(join(folder, 'floor.jsonl'), 'a')
   try {
     return await timed(() => {
-      for (const { entries, bytes } of work) {
+      for (const { records, bytes } of work) {
         let text = ''
-        for (const entry of entries) text += `${JSON.stringify(entry)}\n`
-        const lines = Buffer.from(text)
-        const written = writevSync(file, [lines, filler.subarray(0, bytes - lines.length)])
+        for (const record of records) text += `${JSON.stringify(record)}\n`
+        const written = writeSync(file, text)
         if (written !== bytes) throw new Error(`the floor wrote ${written} of ${bytes} bytes`)
         fdatasyncSync(file)
       }

@@ -5,7 +5,6 @@ import { seededRandom } from '../src/testing/seeded-random.ts'
 import type { SeededRandom } from '../src/testing/seeded-random.ts'
 import { inRounds, shown } from './figures.ts'
 import type { Fixture, Fixtures } from './fixtures.ts'
-import { hasFullText, textQuery } from './full-text.ts'
 import { smallRecords } from './options.ts'
 import { atMost } from './rows.ts'
 import type { Result, Row, Target } from './rows.ts'
@@ -60,14 +59,6 @@ const QUESTIONS: readonly Question[] = [
   },
 ]
 
-const BY_TEXT: Question = {
-  what: 'by two words, newest first',
-  times: 10,
-  target: null,
-  ask: async (ledger, _, random) => (await ledger.query(textQuery(`${random.pick(['report', 'revenue'])} margin`, PAGE))).records.length,
-  finds: `a page of ${PAGE}`,
-}
-
 async function questionRow(
   session: Session,
   { what, times, target, ask, finds }: Question,
@@ -98,11 +89,10 @@ export async function queryRows(session: Session, fixtures: Fixtures): Promise<R
   const { records } = session.options
   const small = smallRecords(session.options)
   const rows: Row[] = []
-  const questions = (await hasFullText()) ? [...QUESTIONS, BY_TEXT] : QUESTIONS
   for (const store of STORES) {
     const large = await openFixture(await fixtures.get(store, records))
     const beside = await openFixture(await fixtures.get(store, small))
-    for (const question of questions) rows.push(await questionRow(session, question, [store, large, beside]))
+    for (const question of QUESTIONS) rows.push(await questionRow(session, question, [store, large, beside]))
     await large.ledger.close()
     await beside.ledger.close()
     session.say(`query, ${store}, ${shown(records)} beside ${shown(small)}`)

@@ -59,7 +59,7 @@ function sections(records: string, small: string): Record<Topic, Section> {
     append: {
       title: 'Append',
       floor: 'floor',
-      says: `Records a second; a receipt means durable. The floors: for JSONL, \`JSON.stringify\` of the same entries, \`write\` and \`fdatasync\` of as many bytes in the same batches; for SQLite, the same driver inserting the same columns under the same indexes in the same transactions, WAL and FULL.`,
+      says: `Records a second; a receipt means durable. The floors: for JSONL, \`JSON.stringify\` of the same records, \`write\` and \`fdatasync\` of these bytes in the same batches; for SQLite, the same driver inserting the same columns under the same indexes in the same transactions, WAL and FULL.`,
     },
     verify: { title: 'Verify', floor: 'floor', says: 'Records a second on one thread. The floor: the two SHA-256 calls for each record.' },
     loop: {
