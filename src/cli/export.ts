@@ -96,7 +96,7 @@ async function refuseLedgerAsOutput(location: string, file: string): Promise<voi
 }
 
 /** Characters that are handed over at once. */
-const CHUNK = 16 * 1024
+const CHUNK = 8 * 1024
 
 /** Written beside, synced, then renamed: the file is the whole export or what it was before. */
 async function exportToFile(terminal: Terminal, ledger: AuditLedger, criteria: Criteria, format: Format, file: string): Promise<void> {

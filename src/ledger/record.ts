@@ -1,5 +1,5 @@
 import type { RecordHeader } from '../verify/header.ts'
-import { readLine } from '../verify/record.ts'
+import { readSense } from '../verify/record.ts'
 import type { JsonObject } from './entry.ts'
 import { LedgerError } from './errors.ts'
 
@@ -30,7 +30,7 @@ export class LedgerRecord {
 
   /** @throws LedgerError `damaged` where the line is no record */
   constructor(bytes: Uint8Array) {
-    const { hash, header, salt, entry_text } = readable(() => readLine(bytes))
+    const { hash, header, salt, entry_text } = readable(() => readSense(bytes))
     this.bytes = bytes
     this.hash = hash
     this.header = header

@@ -136,23 +136,45 @@ export function splitLine(bytes: Uint8Array, start = 0, end = bytes.length): Lin
   return { ...common, salt_start, salt_end, commitment_start: at + 1, entry_start, entry_end }
 }
 
+/** What a line says, without the texts that only whoever writes it again needs. */
+export type LineSense = Pick<LineContent, 'hash' | 'header' | 'salt' | 'entry_text'>
+
+/**
+ * What a line says that a store of our own gave back.
+ * @throws TypeError where it is no record. To judge a line from elsewhere use `LedgerVerifier`.
+ */
+export function readSense(bytes: Uint8Array): LineSense {
+  return senseOf(bytes, slicesOf(bytes))
+}
+
 /**
  * The parts of a line that a store of our own gave back; `formatLine` of them is the line again.
  * @throws TypeError where it is no record. To judge a line from elsewhere use `LedgerVerifier`.
  */
 export function readLine(bytes: Uint8Array): LineContent {
+  const slices = slicesOf(bytes)
+  const { signatures_start, signatures_end } = slices
+  return {
+    ...senseOf(bytes, slices),
+    header_text: decodeText(bytes.subarray(slices.header_start, slices.header_end)),
+    signatures_text: signatures_start === -1 ? null : decodeText(bytes.subarray(signatures_start, signatures_end)),
+  }
+}
+
+function slicesOf(bytes: Uint8Array): LineSlices {
   const slices = splitLine(bytes)
   if (slices === null) throw new TypeError('the line is no record: it has not the shape of one')
-  const text = (start: number, end: number): string => decodeText(bytes.subarray(start, end))
+  return slices
+}
+
+function senseOf(bytes: Uint8Array, slices: LineSlices): LineSense {
   const header = parseHeader(bytes, slices.header_start, slices.header_end)
   if (!('v' in header)) throw new TypeError(`the line is no record: ${header.fault}`)
   const withheld = slices.salt_start === -1
   return {
-    hash: text(slices.hash_start, slices.hash_end),
+    hash: decodeText(bytes.subarray(slices.hash_start, slices.hash_end)),
     header,
-    header_text: text(slices.header_start, slices.header_end),
-    signatures_text: slices.signatures_start === -1 ? null : text(slices.signatures_start, slices.signatures_end),
-    salt: withheld ? null : text(slices.salt_start, slices.salt_end),
-    entry_text: withheld ? null : text(slices.entry_start, slices.entry_end),
+    salt: withheld ? null : decodeText(bytes.subarray(slices.salt_start, slices.salt_end)),
+    entry_text: withheld ? null : decodeText(bytes.subarray(slices.entry_start, slices.entry_end)),
   }
 }

@@ -12,19 +12,18 @@ import { tempDir } from '../helpers/temp.ts'
 import { BIN, environment } from './cli.ts'
 
 const RECORDS = scale(20_000, 1_000_000)
-const PEAK_MB_MAX = 200
+const PEAK_MIB_MAX = 200
 /** Says the peak of the process when it ends. */
 const TELL = `data:text/javascript,process.on('exit',()=>process.stderr.write('peak '+process.resourceUsage().maxRSS))`
 
-function peakMb(args: readonly string[], temporary: string): number {
+function peakMib(args: readonly string[], temporary: string): number {
   const ran = spawnSync(process.execPath, ['--import', TELL, BIN, ...args], {
     env: { ...environment({ TMPDIR: temporary }) },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   const told = /peak (\d+)$/.exec(ran.stderr.toString())
   if (ran.status !== 0 || told === null) throw new Error(`${args.join(' ')} ended with ${ran.status}: ${ran.stderr.toString()}`)
-  // In KiB.
-  return (Number(told[1]) * 1024) / 1e6
+  return Number(told[1]) / 1024
 }
 
 /** Events of 200 bytes of content, a hundred in a stream. */
@@ -58,17 +57,17 @@ test.each(['audit', 'audit.db'])(
     const peaks: { readonly [command: string]: number } = Object.fromEntries(
       [['verify'], ['verify', '--canonical'], ['export', '--output', output], ['export', '--output', output, '--format', 'csv']].map(
         ([command, ...options]) => {
-          peakMb([command!, few, ...options], temporary)
+          peakMib([command!, few, ...options], temporary)
           return [
             [command, ...options.filter((each) => each !== output)].join(' '),
-            Math.round(peakMb([command!, many, ...options], temporary)),
+            Math.round(peakMib([command!, many, ...options], temporary)),
           ]
         },
       ),
     )
-    console.log(`${name}, ${RECORDS} records, peaks in MB: ${JSON.stringify(peaks)}`)
+    console.log(`${name}, ${RECORDS} records, peaks in MiB: ${JSON.stringify(peaks)}`)
     expect(statSync(output).size).toBeGreaterThan(RECORDS * 200)
-    for (const [command, peak] of Object.entries(peaks)) expect(peak, command).toBeLessThan(PEAK_MB_MAX)
+    for (const [command, peak] of Object.entries(peaks)) expect(peak, command).toBeLessThan(PEAK_MIB_MAX)
   },
   scale(120_000, 3_600_000),
 )

@@ -17,7 +17,7 @@ import { scan } from './scan.ts'
 import type { StartPlace } from './scan.ts'
 
 /** What a reading hands out at once. */
-const CHUNK_RECORDS = 256
+const CHUNK_RECORDS = 64
 const CHUNK_BYTES = 1024 * 1024
 /** A record so many positions into its segment is looked up in the index rather than counted to. */
 const LOOK_UP_FROM = 2000
