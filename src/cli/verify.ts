@@ -25,7 +25,7 @@ export function addVerify(program: Command, terminal: Terminal): void {
     )
     .argument('[LEDGER]', `${LEDGER_ARGUMENT}; or an exported .jsonl file`)
     .option('--origin <line>', 'fail unless the ledger is the one of this origin')
-    .option('--canonical', "also check that every entry's bytes are canonical JSON (slower)")
+    .option('--canonical', "also check that every entry's bytes are canonical JSON")
     .option('--quiet', 'print nothing: the exit code tells')
     .option('--json', 'print the report as one JSON object')
     .addHelpText(

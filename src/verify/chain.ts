@@ -1,11 +1,7 @@
 /**
  * Verifies a ledger line by line, in bounded memory: integrity, and what was not claimed. It never throws on data and
  * goes on after every problem. Source: docs/format.md, "Verification".
- *
- * Measured on Node 24 with agent calls of 1.3 KB a line: 3.7 µs a record, of which 1.2 µs are the two SHA-256
- * (`crypto.hash` with hex as output, on a processor with SHA instructions; 1.7 µs with `createHash`, and twice as much
- * with a buffer as output). `JSON.parse` of the line alone takes 3.4 µs. The rest is the header's grammar (0.7), the
- * entry's (0.5), ids and stream versions (0.3), and many small things.
+ * Where the time goes, and what was tried to save it: docs/performance.md.
  */
 import { ascii, Digest, isLowerHex, Memory, textStandsAt } from './bytes.ts'
 import { sha256 as plainSha256 } from './hash.ts'
@@ -32,7 +28,7 @@ export interface VerifierOptions {
   readonly isUtf8?: (bytes: Uint8Array) => boolean
   /** The origin that the ledger must have. */
   readonly origin?: string
-  /** Also check that each entry's bytes are canonical JSON, which takes several times as long. */
+  /** Also check that each entry's bytes are canonical JSON: a twentieth more, several times as long for spellings that are not. */
   readonly canonical_entries?: boolean
   /** Problems that are kept; the others are counted. 1000 by default. */
   readonly problems_max?: number
@@ -56,7 +52,7 @@ const MISSING = {
     "a checkpoint remembered from before, or witnesses' cosignatures: a bare chain can't detect a cut tail or a ledger rewritten whole",
   time: 'a cosignature that says when, or a timestamp token',
 } as const
-const CANONICAL_MISSING = 'to ask for it (canonical entries): it takes several times as long'
+const CANONICAL_MISSING = 'to ask for it (canonical entries)'
 const COLUMNS_MISSING = 'a store with index columns'
 
 /** Takes a ledger's lines in their order, then gives the report. The shape of `AuditSink`, which stores feed. */

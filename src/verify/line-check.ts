@@ -72,7 +72,6 @@ export class LineCheck {
   readonly #leaf = new Uint8Array(HEADER_LIMITS.header_bytes_max + 1)
   /** Views of the leaf by the header's length, for those of a usual one: making a view costs as much as the copy. */
   readonly #leafViews: (Uint8Array | undefined)[] = Array.from({ length: LEAF_VIEWS })
-  readonly #leafData = new DataView(this.#leaf.buffer)
   /** How far the bytes at hand lie from the start of their memory. */
   #shift = 0
   readonly #digest = new Digest()
@@ -145,16 +144,8 @@ export class LineCheck {
 
   /** 0x00 and the header's bytes. */
   #leafOfHeader(): Uint8Array {
-    const start = this.headerStart + this.#shift
     const length = this.headerEnd - this.headerStart
-    const { data, bytes } = this.memory
-    const leaf = this.#leafData
-    let at = 0
-    // `set` wants a view of the header, which costs more than this. Doubles that are NaN may change on their way, so only
-    // ASCII goes by eight bytes.
-    if (!this.header.notAscii && this.header.fault === '')
-      for (const last = length - 8; at <= last; at += 8) leaf.setFloat64(at + 1, data.getFloat64(start + at, true), true)
-    for (; at < length; at++) this.#leaf[at + 1] = bytes[start + at]!
+    this.#leaf.set(new Uint8Array(this.memory.buffer, this.headerStart + this.#shift, length), 1)
     return length < LEAF_VIEWS ? (this.#leafViews[length] ??= this.#leaf.subarray(0, length + 1)) : this.#leaf.subarray(0, length + 1)
   }
 
