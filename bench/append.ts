@@ -1,100 +1,182 @@
-/** Appending, each store against the floor under it: the same bytes in the same batches, written with nothing around them. */
-import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+/** Appending by few and by many, each store beside the floor under it, round by round. */
 import { join } from 'node:path'
 import { AuditLedger } from '../src/index.ts'
-import type { LedgerEntryInput } from '../src/index.ts'
 import type { Store } from '../src/ledger/store.ts'
 import { openJsonlStore } from '../src/stores/jsonl/index.ts'
 import { openSqliteStore } from '../src/stores/sqlite/index.ts'
-import { countBatches, linesOf, readBatches } from './batches.ts'
+import { countBatches, readBatches } from './batches.ts'
 import type { Batch } from './batches.ts'
-import { sqliteFloor } from './sqlite-floor.ts'
+import { inRounds, median } from './figures.ts'
+import { jsonlFloor, sqliteFloor } from './floors.ts'
+import { atLeast } from './rows.ts'
+import type { Result, Row, Target } from './rows.ts'
+import { LEDGER_OPTIONS, STORES, timed } from './session.ts'
+import type { Session, StoreKind } from './session.ts'
+import { sampleCalls, sampleEvents, WORKLOADS } from './workloads.ts'
+import type { Workload } from './workloads.ts'
 
-/** What was written, for the floor. */
-type Batches = Batch[]
+const BATCH = 1000
+/** Fewer than elsewhere: these are the most rows, and the disk's moods make each of them long. */
+const ROUNDS = 5
 
-/** Seconds that `work` takes in a new folder. */
-export async function inFolder(work: (folder: string) => Promise<number>): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'cortex-ledger-bench-'))
-  try {
-    return await work(folder)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+/** How records come: by so many callers, each of whom waits for its own, or 1,000 at once. */
+interface Manner {
+  readonly who: string
+  readonly callers: number | 'batches'
+  readonly usual: number
+  readonly quick: number
+  readonly hasTarget: boolean
 }
 
-async function timed(work: () => unknown): Promise<number> {
-  const start = performance.now()
-  await work()
-  return (performance.now() - start) / 1000
-}
+const MANNERS: readonly Manner[] = [
+  { who: '1 caller', callers: 1, usual: 400, quick: 30, hasTarget: false },
+  { who: '8 callers', callers: 8, usual: 1600, quick: 80, hasTarget: false },
+  { who: '64 callers', callers: 64, usual: 6400, quick: 320, hasTarget: true },
+  { who: '512 callers', callers: 512, usual: 6144, quick: 512, hasTarget: false },
+  { who: 'batches of 1,000', callers: 'batches', usual: 10_000, quick: 1000, hasTarget: true },
+]
 
-/** `waiters` callers, each of which records its next call when its last one is durable. */
-async function recordAll(ledger: AuditLedger, calls: readonly LedgerEntryInput[], waiters: number): Promise<void> {
+/** `callers` at once, each of whom appends the next when its last one is durable. */
+async function byCallers(callers: number, count: number, append: (i: number) => Promise<unknown>): Promise<void> {
   let next = 0
   const caller = async (): Promise<void> => {
-    while (next < calls.length) await ledger.record(calls[next++] as LedgerEntryInput)
+    while (next < count) await append(next++)
   }
-  await Promise.all(Array.from({ length: waiters }, caller))
+  await Promise.all(Array.from({ length: callers }, caller))
 }
 
-async function appendTo(store: Store, calls: readonly LedgerEntryInput[], waiters: number, batches: Batches): Promise<number> {
+/** Makes the samples beforehand; what it returns does the work that is measured. */
+function appending(workload: Workload, { callers }: Manner, count: number): (ledger: AuditLedger) => Promise<void> {
+  if (workload === 'calls') {
+    const calls = sampleCalls(count)
+    if (callers !== 'batches') return (ledger) => byCallers(callers, count, (i) => ledger.record(calls[i]!))
+    return async (ledger) => {
+      for (let i = 0; i < count; i += BATCH) await Promise.all(calls.slice(i, i + BATCH).map((call) => ledger.record(call)))
+    }
+  }
+  const events = sampleEvents(count)
+  if (callers !== 'batches') return (ledger) => byCallers(callers, count, (i) => ledger.append(events[i]!.correlation_id, events[i]!))
+  return async (ledger) => {
+    for (let i = 0; i < count; i += BATCH) await ledger.append(`run-${i / BATCH}`, events.slice(i, i + BATCH))
+  }
+}
+
+interface Appended {
+  readonly seconds: number
+  /** Until the index has them too, from the first record on. */
+  readonly sustained: number
+  readonly batches: readonly Batch[]
+}
+
+async function appendTo(store: Store, append: (ledger: AuditLedger) => Promise<void>): Promise<Appended> {
   const sizes: number[] = []
-  const ledger = await AuditLedger.open('memory:', { store: countBatches(store, sizes), origin: 'example.com/bench', signer: null })
-  // Record 0 is not part of the measurement.
-  sizes.length = 0
-  const seconds = await timed(() => recordAll(ledger, calls, waiters))
-  batches.push(...(await readBatches(ledger, 1, sizes)))
-  await ledger.close()
-  return seconds
+  const ledger = await AuditLedger.open('memory:', { ...LEDGER_OPTIONS, store: countBatches(store, sizes) })
+  try {
+    // Record 0 is not part of the measurement.
+    await ledger.flush()
+    sizes.length = 0
+    const seconds = await timed(() => append(ledger))
+    const start = performance.now()
+    await ledger.flush()
+    const sustained = seconds + (performance.now() - start) / 1000
+    return { seconds, sustained, batches: await readBatches(ledger, 1, sizes) }
+  } finally {
+    await ledger.close()
+  }
 }
 
-export function appendJsonl(
-  calls: readonly LedgerEntryInput[],
-  waiters: number,
-  index: 'background' | 'off',
-  batches: Batches,
-): Promise<number> {
-  return inFolder(async (folder) =>
-    appendTo(await openJsonlStore(join(folder, 'ledger'), { readOnly: false, create: true, index }), calls, waiters, batches),
-  )
+interface Plan {
+  readonly session: Session
+  readonly workload: Workload
+  readonly manner: Manner
+  readonly count: number
+  readonly append: (ledger: AuditLedger) => Promise<void>
 }
 
-export function appendSqlite(calls: readonly LedgerEntryInput[], waiters: number, batches: Batches): Promise<number> {
-  return inFolder(async (folder) =>
-    appendTo(await openSqliteStore(join(folder, 'ledger.db'), { readOnly: false, create: true }), calls, waiters, batches),
-  )
-}
-
-/** write and fdatasync of the same bytes in the same batches. */
-export function floorJsonl(batches: Batches): Promise<number> {
-  const writes = batches.map(linesOf)
-  return inFolder(async (folder) => {
-    const file = openSync(join(folder, 'floor'), 'a')
-    try {
-      return await timed(() => {
-        for (const bytes of writes) {
-          writeSync(file, bytes)
-          fdatasyncSync(file)
-        }
-      })
-    } finally {
-      closeSync(file)
+/** A round of either store: the ledger's rates and the floor's, in records a second. */
+async function round(
+  { session, count, append }: Plan,
+  open: (folder: string) => Promise<Store>,
+  floor: (folder: string, batches: readonly Batch[]) => Promise<number>,
+): Promise<Record<'ours' | 'sustained' | 'floor' | 'size' | 'bytes', number>> {
+  return session.inFolder(async (folder) => {
+    const { seconds, sustained, batches } = await appendTo(await open(folder), append)
+    const bytes = batches.flat().reduce((sum, { entry_text }) => sum + Buffer.byteLength(entry_text), 0)
+    return {
+      ours: count / seconds,
+      sustained: count / sustained,
+      floor: count / (await floor(folder, batches)),
+      size: count / batches.length,
+      bytes: bytes / count,
     }
   })
 }
 
-/** The same driver, columns, indexes and pragmas; one transaction for each batch. */
-export function floorSqlite(batches: Batches): Promise<number> {
-  return inFolder(async (folder) => {
-    const floor = await sqliteFloor(join(folder, 'floor.db'))
-    try {
-      return await timed(() => {
-        for (const batch of batches) floor.insert(batch)
-      })
-    } finally {
-      floor.close()
-    }
+async function rowsOf(plan: Plan, store: StoreKind): Promise<Row[]> {
+  const common = { readOnly: false, create: true }
+  const series = await inRounds(plan.session.count(ROUNDS, 1), () =>
+    store === 'JSONL'
+      ? round(plan, (folder) => openJsonlStore(join(folder, 'ledger'), common), jsonlFloor)
+      : round(plan, (folder) => openSqliteStore(join(folder, 'ledger.db'), common), sqliteFloor),
+  )
+  const { manner, workload } = plan
+  const row = (ours: readonly number[], kind: string, target: Target | null, note: string): Row => ({
+    topic: 'append',
+    what: `${workload}, ${store}${kind}, ${manner.who}`,
+    unit: 'records/s',
+    ours,
+    floor: series.floor,
+    target,
+    note,
   })
+  const target = manner.hasTarget ? atLeast(store === 'JSONL' ? 0.45 : 0.6) : null
+  const sizes = `${median(series.size).toFixed(0)} records a batch, ${median(series.bytes).toFixed(0)} bytes an entry`
+  const acknowledged = row(series.ours, '', target, sizes)
+  // Plain SQLite has nothing that comes behind.
+  if (store === 'SQLite') return [acknowledged]
+  return [acknowledged, row(series.sustained, ', sustained', null, 'until what comes behind has them too')]
+}
+
+export async function appendRows(session: Session): Promise<Result[]> {
+  const rows: Row[] = []
+  for (const workload of WORKLOADS) {
+    for (const manner of MANNERS) {
+      const count = session.count(manner.usual, manner.quick)
+      const plan = { session, workload, manner, count, append: appending(workload, manner, count) }
+      for (const store of STORES) rows.push(...(await rowsOf(plan, store)))
+      session.say(`append, ${workload}, ${manner.who}`)
+    }
+  }
+  for (const store of STORES) rows.push(await fullTextRow(session, store))
+  return rows
+}
+
+/** With full text following in the background, beside the same without: it takes processor time, and no receipt waits for it. */
+async function fullTextRow(session: Session, store: StoreKind): Promise<Row> {
+  const count = session.count(6400, 320)
+  const calls = sampleCalls(count)
+  const rate = (fullText: 'background' | 'off'): Promise<number> =>
+    session.inFolder(async (folder) => {
+      const location = join(folder, store === 'JSONL' ? 'ledger' : 'ledger.db')
+      const ledger = await AuditLedger.open(location, { ...LEDGER_OPTIONS, fullText })
+      try {
+        return count / (await timed(() => byCallers(64, count, (i) => ledger.record(calls[i]!))))
+      } finally {
+        await ledger.close()
+      }
+    })
+  const { ours, floor } = await inRounds(session.count(ROUNDS, 1), async () => ({
+    ours: await rate('background'),
+    floor: await rate('off'),
+  }))
+  session.say(`append, full text, ${store}`)
+  return {
+    topic: 'append',
+    what: `calls, ${store}, 64 callers, full text in the background`,
+    unit: 'records/s',
+    ours,
+    floor,
+    target: null,
+    note: 'beside it: full text off',
+  }
 }

@@ -1,25 +1,53 @@
-/** From times to figures: medians, and how far the runs lay apart. */
+/** From the rounds' figures to medians, and how far the rounds lay apart. */
 
-export interface Measure {
-  readonly name: string
-  /** Records a second, one figure a round. */
-  readonly rates: readonly number[]
-}
+/** One figure a round. */
+export type Series = readonly number[]
 
-export function median(values: readonly number[]): number {
+export function median(values: Series): number {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
 }
 
-const thousands = (rate: number): string => (rate >= 10_000 ? `${(rate / 1000).toFixed(1)} k` : rate.toFixed(0))
-
-/** Median, with the lowest and the highest round. */
-export function spread({ rates }: Measure): string {
-  return `${thousands(median(rates))} (${thousands(Math.min(...rates))} to ${thousands(Math.max(...rates))})`
+/** The value below which `share` of them lie. */
+export function percentile(values: Series, share: number): number {
+  const sorted = Float64Array.from(values).sort()
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
 
-/** Median of the ratios round by round: both were measured right after each other, so the machine's moods cancel out. */
-export function ratio(ours: Measure, floor: Measure): number {
-  return median(ours.rates.map((rate, round) => rate / (floor.rates[round] as number)))
+/** Of what was measured right after each other, so that the machine's moods cancel out. */
+export function ratios(ours: Series, floor: Series): Series {
+  return ours.map((value, round) => value / (floor[round] as number))
+}
+
+export function differences(ours: Series, floor: Series): Series {
+  return ours.map((value, round) => value - (floor[round] as number))
+}
+
+/** Three digits that count: `48.2 k`, `1843` (as `1.84 k`), `12.7`, `0.45`. */
+export function shown(value: number): string {
+  if (!Number.isFinite(value)) return String(value)
+  if (Math.abs(value) >= 1_000_000) return `${(value / 1_000_000).toPrecision(3)} M`
+  if (Math.abs(value) >= 10_000) return `${(value / 1000).toFixed(Math.abs(value) >= 100_000 ? 0 : 1)} k`
+  if (Math.abs(value) >= 100) return value.toFixed(0)
+  return value.toFixed(Math.abs(value) >= 10 ? 1 : 2)
+}
+
+/** Median, with the lowest and the highest round. */
+export function spread(values: Series): string {
+  if (values.length === 1) return shown(values[0] as number)
+  return `${shown(median(values))} (${shown(Math.min(...values))} to ${shown(Math.max(...values))})`
+}
+
+/** Runs `round` to warm up (unless there is to be one alone) and then `count` times; what it measured, by name, one figure a round. */
+export async function inRounds<Name extends string>(
+  count: number,
+  round: () => Promise<Readonly<Record<Name, number>>>,
+): Promise<Readonly<Record<Name, number[]>>> {
+  if (count > 1) await round()
+  const series = {} as Record<Name, number[]>
+  for (let i = 0; i < count; i++) {
+    for (const [name, value] of Object.entries(await round()) as [Name, number][]) (series[name] ??= []).push(value)
+  }
+  return series
 }

@@ -1,16 +1,25 @@
-/** Verifying, against the two SHA-256 calls for each record that no verifier can do without. */
+/** Verifying on one thread, beside the two SHA-256 calls for each record that no verifier can do without. */
 import { hash } from 'node:crypto'
-import { verifyLedger } from '../src/index.ts'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { AuditLedger, verifyLedger } from '../src/index.ts'
 import { nodeHashing } from '../src/ledger/hashing.ts'
 import { LedgerVerifier } from '../src/verify/chain.ts'
 import { splitLine } from '../src/verify/record.ts'
+import { inRounds } from './figures.ts'
+import { atLeast } from './rows.ts'
+import type { Result, Row, Target } from './rows.ts'
+import { LEDGER_OPTIONS, timed } from './session.ts'
+import type { Session } from './session.ts'
+import { sampleCalls, sampleEvents, WORKLOADS } from './workloads.ts'
+import type { Workload } from './workloads.ts'
 
 function* lineEnds(bytes: Buffer): Generator<[start: number, end: number]> {
   for (let start = 0, end = bytes.indexOf(0x0a); end !== -1; start = end + 1, end = bytes.indexOf(0x0a, start)) yield [start, end]
 }
 
-/** Seconds of hashing alone: where the slices lie is found beforehand. */
-export function floorVerify(bytes: Buffer): number {
+/** What is hashed, two slices a record: where they lie is found beforehand. */
+function hashedSlices(bytes: Buffer): Buffer[] {
   const slices: Buffer[] = []
   for (const [start, end] of lineEnds(bytes)) {
     const at = splitLine(bytes, start, end)
@@ -20,26 +29,64 @@ export function floorVerify(bytes: Buffer): number {
       bytes.subarray(at.commitment_start, at.entry_end),
     )
   }
-  const begin = performance.now()
-  for (const slice of slices) hash('sha256', slice, 'hex')
-  return (performance.now() - begin) / 1000
+  return slices
 }
 
-/** Seconds of verifying the lines in memory, every check that is on by default. */
-export function verifyBytes(bytes: Buffer, canonicalEntries: boolean): number {
-  const begin = performance.now()
+function verifyLines(bytes: Buffer, canonicalEntries: boolean): void {
   const verifier = new LedgerVerifier({ ...nodeHashing, canonical_entries: canonicalEntries })
   verifier.file('bench.jsonl', null)
   for (const [start, end] of lineEnds(bytes)) verifier.line(bytes, start, end, start)
   const report = verifier.finish()
   if (!report.ok) throw new Error(`the bench made a ledger that does not verify: ${JSON.stringify(report.problems[0])}`)
-  return (performance.now() - begin) / 1000
 }
 
-/** Seconds of all of it: finding, reading and verifying a file of lines. */
-export async function verifyFile(path: string): Promise<number> {
-  const begin = performance.now()
-  const { ok } = await verifyLedger(path)
-  if (!ok) throw new Error('the bench made a ledger that does not verify')
-  return (performance.now() - begin) / 1000
+async function verifyAt(location: string): Promise<void> {
+  const { ok } = await verifyLedger(location)
+  if (!ok) throw new Error(`the bench made a ledger that does not verify: ${location}`)
+}
+
+/** A ledger of the sample in SQLite, and its lines. */
+async function sampleLedger(folder: string, workload: Workload, count: number): Promise<{ database: string; bytes: Buffer }> {
+  const database = join(folder, 'ledger.db')
+  const ledger = await AuditLedger.open(database, LEDGER_OPTIONS)
+  try {
+    if (workload === 'calls') await Promise.all(sampleCalls(count).map((call) => ledger.record(call)))
+    else for (const event of chunks(sampleEvents(count), 1000)) await ledger.append('run', event)
+    const lines: string[] = []
+    for await (const { line } of ledger.read()) lines.push(`${line}\n`)
+    return { database, bytes: Buffer.from(lines.join('')) }
+  } finally {
+    await ledger.close()
+  }
+}
+
+function chunks<Item>(items: readonly Item[], size: number): Item[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
+}
+
+export async function verifyRows(session: Session): Promise<Result[]> {
+  const rows: Row[] = []
+  for (const workload of WORKLOADS) {
+    await session.inFolder(async (folder) => {
+      const { database, bytes } = await sampleLedger(folder, workload, session.count(20_000, 500))
+      const file = join(folder, 'bench.jsonl')
+      writeFileSync(file, bytes)
+      const slices = hashedSlices(bytes)
+      const records = slices.length / 2
+      const add = async (what: string, verify: () => unknown, target: Target | null): Promise<void> => {
+        const { ours, floor } = await inRounds(session.rounds, async () => ({
+          ours: records / (await timed(verify)),
+          floor: records / (await timed(() => slices.forEach((slice) => hash('sha256', slice, 'hex')))),
+        }))
+        const note = `${(bytes.length / records).toFixed(0)} bytes a record`
+        rows.push({ topic: 'verify', what: `${workload}, ${what}`, unit: 'records/s', ours, floor, target, note })
+      }
+      await add('lines in memory', () => verifyLines(bytes, false), atLeast(0.5))
+      await add('lines in memory, entries canonical too', () => verifyLines(bytes, true), null)
+      await add('a file', () => verifyAt(file), atLeast(0.5))
+      await add('SQLite', () => verifyAt(database), atLeast(0.5))
+    })
+    session.say(`verify, ${workload}`)
+  }
+  return rows
 }

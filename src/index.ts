@@ -34,6 +34,7 @@ export type {
   StoreState,
   TallyColumn,
 } from './ledger/store.ts'
+export type { TextFigures, TextOrder } from './ledger/text.ts'
 export { fitsFilter, indexedName } from './ledger/filter.ts'
 export { importChat } from './ledger/import/chat.ts'
 export type { ChatImportOptions, ChatImportReport } from './ledger/import/chat.ts'

@@ -2,9 +2,6 @@
  * The one place that knows all stores: where a ledger lies decides what keeps it. Above the ledger and the stores,
  * below the command line (docs/decisions/0006).
  */
-import { existsSync, statSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { LedgerError } from './ledger/errors.ts'
 import { ledgerParts, requireOrigin } from './ledger/founding.ts'
 import type { LedgerOptions } from './ledger/founding.ts'
@@ -12,72 +9,25 @@ import { auditStore } from './ledger/audit.ts'
 import type { AuditOptions } from './ledger/audit.ts'
 import { Ledger } from './ledger/ledger.ts'
 import type { Store } from './ledger/store.ts'
+import { openStore } from './open-store.ts'
+import type { StoreOptions } from './open-store.ts'
 import { LedgerVerifier } from './verify/chain.ts'
 import type { VerificationReport } from './verify/report.ts'
 
-export interface OpenOptions extends LedgerOptions {
-  /** Open for reading: any number of processes may, also while one writes. */
-  readonly readOnly?: boolean | undefined
-  /** Make a new ledger where nothing is: true unless `readOnly`. */
-  readonly create?: boolean | undefined
+export interface OpenOptions extends LedgerOptions, StoreOptions {
   /** There must be nothing yet: what `init` asks for. */
   readonly mustCreate?: boolean | undefined
-  /** JSONL: bytes after which a segment is sealed; 100,000,000 unless said. */
-  readonly segmentBytes?: number | undefined
-  /** JSONL: `off` for a ledger that is only written and scanned. */
-  readonly index?: 'background' | 'off' | undefined
-  /** SQLite: `node:sqlite` unless said. */
-  readonly driver?: 'node:sqlite' | 'better-sqlite3' | undefined
-  /** A store of your own, in place of the one that the location names. */
-  readonly store?: Store | undefined
+  /**
+   * The full-text index. `on-demand`, unless said: made by the first query for words, and kept up from then on.
+   * `background`: kept up from the start. `off`: neither made nor asked. Appends never wait for it.
+   */
+  readonly fullText?: 'on-demand' | 'background' | 'off' | undefined
 }
 
-type Place = { readonly kind: 'memory' } | { readonly kind: 'jsonl' | 'sqlite'; readonly path: string }
-
-const SQLITE_NAME = /\.(db|sqlite|sqlite3)$/i
-const JSONL_NAME = /\.(jsonl|ndjson|json|log|txt)$/i
-
-/** `./dir` → JSONL, `x.db` → SQLite, `memory:`; `jsonl:PATH`, `sqlite:PATH` and `file:` URLs likewise. */
-export function locate(location: string | URL): Place {
-  const text = location instanceof URL ? location.href : location
-  if (typeof text !== 'string' || text === '') throw new TypeError('location must be a path or a URL')
-  if (text === 'memory:') return { kind: 'memory' }
-  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(text)?.[1]?.toLowerCase()
-  const named = /^(jsonl|sqlite):(.+)$/i.exec(text)
-  if (named !== null)
-    return { kind: named[1]?.toLowerCase() as 'jsonl' | 'sqlite', path: resolve((named[2] as string).replace(/^\/\//, '')) }
-  if (scheme === 'postgres' || scheme === 'postgresql') {
-    throw new LedgerError('unsupported', 'PostgreSQL is not supported by this version: give a folder (JSONL) or a file ….db (SQLite)')
-  }
-  if (scheme !== undefined && scheme !== 'file' && text.includes('://')) {
-    throw new LedgerError('unsupported', `no store for ${scheme}: give a folder (JSONL), a file ….db (SQLite) or memory:`)
-  }
-  const path = scheme === 'file' ? fileURLToPath(text) : resolve(text)
-  if (!existsSync(path)) return { kind: SQLITE_NAME.test(path) ? 'sqlite' : 'jsonl', path }
-  if (statSync(path).isDirectory()) return { kind: 'jsonl', path }
-  // By its name and not by a look inside: closing any descriptor of a database drops the locks that this process holds
-  // on it (https://www.sqlite.org/howtocorrupt.html, section 2.2). `jsonl:PATH` and `sqlite:PATH` say it for other names.
-  return { kind: JSONL_NAME.test(path) ? 'jsonl' : 'sqlite', path }
-}
-
-async function openStore(location: string | URL, options: OpenOptions): Promise<Store> {
-  if (options.store !== undefined) return options.store
-  const place = locate(location)
-  const readOnly = options.readOnly ?? false
-  const create = options.create ?? !readOnly
-  // Each store brings its driver, so it is loaded only where it is used.
-  if (place.kind === 'memory') return (await import('./stores/memory.ts')).openMemoryStore()
-  if (place.kind === 'sqlite') {
-    const { openSqliteStore } = await import('./stores/sqlite/index.ts')
-    return openSqliteStore(place.path, { readOnly, create, ...(options.driver === undefined ? {} : { driver: options.driver }) })
-  }
-  const { openJsonlStore } = await import('./stores/jsonl/index.ts')
-  return openJsonlStore(place.path, {
-    readOnly,
-    create,
-    ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
-    ...(options.index === undefined ? {} : { index: options.index }),
-  })
+/** @throws RangeError */
+function requireFullText(mode: unknown): void {
+  if (mode !== undefined && mode !== 'on-demand' && mode !== 'background' && mode !== 'off')
+    throw new RangeError(`fullText must be on-demand, background or off, not ${JSON.stringify(mode)}`)
 }
 
 /** The flight recorder: an append-only ledger of agent calls and events that proves itself. */
@@ -88,8 +38,13 @@ export class AuditLedger extends Ledger {
    */
   static async open(location: string | URL, options: OpenOptions = {}): Promise<AuditLedger> {
     requireOrigin(options.origin)
+    requireFullText(options.fullText)
     const store = await openStore(location, options)
-    return new AuditLedger(await ledgerParts(store, options, options.mustCreate ?? false))
+    const parts = await ledgerParts(store, options, options.mustCreate ?? false)
+    const { textIndexFor } = await import('./open-text.ts')
+    const text = textIndexFor(location, store, options)
+    if (!store.readOnly) text.follow(1)
+    return new AuditLedger({ ...parts, text })
   }
 }
 

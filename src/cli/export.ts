@@ -7,7 +7,7 @@ import type { AuditLedger } from '../index.ts'
 import type { Criteria } from '../ledger/query.ts'
 import { CSV_TITLES, csvRow } from './csv.ts'
 import { Misuse } from './errors.ts'
-import { addFilterOptions, criteriaOf, FILTER_HELP } from './filters.ts'
+import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { Progress } from './progress.ts'
@@ -31,7 +31,7 @@ export function addExport(program: Command, terminal: Terminal): void {
     .argument('[LEDGER]', LEDGER_ARGUMENT)
     .option('--format <format>', 'jsonl: the record lines, byte for byte; csv: RFC 4180, without the content (default: jsonl)')
     .option('-o, --output <file>', 'a file, which is replaced when all is written; stdout if absent')
-  addFilterOptions(command)
+  addTextOption(addFilterOptions(command))
     .addHelpText(
       'after',
       `${FILTER_HELP}
@@ -48,6 +48,7 @@ Examples:
       const file = options.output === undefined || options.output === '-' ? null : options.output
       if (file !== null) await refuseLedgerAsOutput(location, file)
       await withLedger(terminal, location, { readOnly: true }, async (ledger) => {
+        await checkWords(ledger, criteria)
         if (file === null) await exportTo(terminal, ledger, criteria, format, (text) => terminal.print(text))
         else await exportToFile(terminal, ledger, criteria, format, file)
       })
@@ -89,7 +90,7 @@ async function refuseLedgerAsOutput(location: string, file: string): Promise<voi
   const folder = await realpath(dirname(resolve(file))).catch(() => null)
   if (ledger === null || folder === null) return
   const target = await realpath(file).catch(() => join(folder, basename(file)))
-  if ([ledger, `${ledger}-wal`, `${ledger}-shm`].includes(target) || target.startsWith(ledger + sep)) {
+  if ([ledger, `${ledger}-wal`, `${ledger}-shm`, `${ledger}-text`].includes(target) || target.startsWith(ledger + sep)) {
     throw new Misuse(`--output ${file} is in the ledger itself: write somewhere else`)
   }
 }

@@ -3,11 +3,11 @@ import type { Command } from 'commander'
 import { asFilter } from '../ledger/query.ts'
 import type { Criteria } from '../ledger/query.ts'
 import { fitsFilter, indexedName, isEmptyFilter } from '../ledger/filter.ts'
-import type { LedgerRecord } from '../index.ts'
+import type { AuditLedger, LedgerRecord } from '../index.ts'
 import { OUTCOMES } from '../verify/header.ts'
 import type { Outcome } from '../verify/header.ts'
 import { normalizeTime } from '../verify/time.ts'
-import { Misuse } from './errors.ts'
+import { asked, Misuse } from './errors.ts'
 
 /** What commander hands over; every option can be repeated, so each is a list. */
 export interface FilterOptions {
@@ -26,6 +26,8 @@ export interface FilterOptions {
   readonly until?: string
   readonly recordedSince?: string
   readonly recordedUntil?: string
+  /** Where the command has it: those that look at each record as it comes have not. */
+  readonly text?: string
 }
 
 function gather(value: string, before: string[] | undefined): string[] {
@@ -58,6 +60,18 @@ export function addFilterOptions(command: Command): Command {
 
 const DATE = /^\d{4}-\d{2}-\d{2}$/
 const ZONELESS = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?$/
+
+export function addTextOption(command: Command): Command {
+  return command.option(
+    '--text <words>',
+    'with all of these words in the prompt, the output, what tools said or the data: literally, in any order, whatever their case and accents',
+  )
+}
+
+/** Whether a text has words is for the ledger to say. @throws Misuse where it has none */
+export async function checkWords(ledger: AuditLedger, { text }: Criteria): Promise<void> {
+  if (text !== undefined) await asked(() => ledger.query({ text, limit: 1 }))
+}
 
 /** The ledger's spelling of a time that somebody typed. @throws Misuse */
 export function timeOf(option: string, text: string): string {
@@ -94,6 +108,7 @@ export function criteriaOf(options: FilterOptions): Criteria {
     ...(options.until !== undefined && { until: timeOf('--until', options.until) }),
     ...(options.recordedSince !== undefined && { recorded_since: timeOf('--recorded-since', options.recordedSince) }),
     ...(options.recordedUntil !== undefined && { recorded_until: timeOf('--recorded-until', options.recordedUntil) }),
+    ...(options.text !== undefined && { text: options.text }),
   }
 }
 

@@ -4,8 +4,8 @@ import { LIMITS } from '../ledger/limits.ts'
 import { asSelection } from '../ledger/query.ts'
 import type { Query } from '../ledger/query.ts'
 import type { AuditLedger, LedgerRecord } from '../index.ts'
-import { asked } from './errors.ts'
-import { addFilterOptions, criteriaOf, FILTER_HELP, integerOf } from './filters.ts'
+import { asked, Misuse } from './errors.ts'
+import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP, integerOf } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { recordTable } from './records.ts'
@@ -14,6 +14,7 @@ import type { Terminal } from './terminal.ts'
 interface QueryOptions extends FilterOptions {
   readonly limit?: string
   readonly newest?: boolean
+  readonly rank?: boolean
   readonly cursor?: string
   readonly count?: boolean
   readonly json?: boolean
@@ -30,9 +31,10 @@ export function addQuery(program: Command, terminal: Terminal): void {
       'Prints the records that fit, oldest first. Where there are more than the limit, stderr tells the cursor of the next page.',
     )
     .argument('[LEDGER]', LEDGER_ARGUMENT)
-  addFilterOptions(command)
+  addTextOption(addFilterOptions(command))
     .option('--limit <n>', `records at most (default: ${LIMITS.query_limit_default})`)
     .option('--newest', 'newest first')
+    .option('--rank', 'best match of --text first')
     .option('--cursor <cursor>', 'go on where the page before ended')
     .option('--count', 'print only how many fit')
     .option('--json', 'print the record lines, byte for byte')
@@ -42,6 +44,7 @@ export function addQuery(program: Command, terminal: Terminal): void {
 
 Examples:
   $ cortex-ledger query ./audit --correlation-id task-42
+  $ cortex-ledger query ./audit --text 'refund airline' --rank --limit 10
   $ cortex-ledger query ./audit --outcome denied --outcome failure --since 2026-02-08 --json`,
     )
     .action(async (argument: string | undefined, options: QueryOptions) => {
@@ -49,15 +52,23 @@ Examples:
       const limit = options.limit === undefined ? LIMITS.query_limit_default : integerOf('--limit', options.limit, 1)
       const query: Query = {
         ...criteriaOf(options),
-        order: options.newest === true ? 'newest' : 'oldest',
+        order: orderOf(options),
         ...(options.cursor !== undefined && { cursor: options.cursor }),
       }
       await asked(async () => asSelection(query))
       await withLedger(terminal, location, { readOnly: true }, async (ledger) => {
+        await checkWords(ledger, query)
         if (options.count === true) return printCount(terminal, ledger, options)
         return printRecords(terminal, ledger, query, limit, options.json === true)
       })
     })
+}
+
+function orderOf({ newest, rank, text }: QueryOptions): 'oldest' | 'newest' | 'rank' {
+  if (rank !== true) return newest === true ? 'newest' : 'oldest'
+  if (newest === true) throw new Misuse('--rank and --newest are two orders: give one of them')
+  if (text === undefined) throw new Misuse('--rank needs --text: without words nothing ranks before anything else')
+  return 'rank'
 }
 
 async function printCount(terminal: Terminal, ledger: AuditLedger, options: QueryOptions): Promise<void> {

@@ -32,7 +32,10 @@ function figureText(name: string, value: number | string | boolean | null): stri
 
 function statsText(terminal: Terminal, location: string, stats: LedgerStats): string {
   const { bold, dim } = terminal.colours
-  const { kind, bytes, ...figures } = stats.store
+  const { kind, bytes, ...ofStore } = stats.store
+  const { text } = stats
+  const ofText = text === null ? {} : { text_index_bytes: text.bytes, text_index_lag_records: text.lag_records }
+  const figures = { ...ofStore, ...ofText }
   const width = Object.keys(figures).reduce((most, name) => Math.max(most, name.length), 'first recorded'.length) + 2
   const line = (name: string, value: string): string => `${dim(pad(name, width))}${value}`
   const counts = (

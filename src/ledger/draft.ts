@@ -3,11 +3,11 @@
  * lock. A lost race for the head remakes the position, never the canonical entry, the salt or the commitment.
  */
 import { hash } from 'node:crypto'
-import { checkHeader, FORMAT_VERSION, LEDGER_STREAM, RESERVED_TYPES } from '../verify/header.ts'
+import { checkFacts, checkHeader, FORMAT_VERSION, LEDGER_STREAM, RESERVED_TYPES } from '../verify/header.ts'
 import type { Outcome, RecordHeader } from '../verify/header.ts'
 import { formatTime } from '../verify/time.ts'
-import { canonicalEntry, completeEntry, ledgerTime, outcomeOf } from './entry.ts'
-import type { JsonObject, LedgerEntryInput } from './entry.ts'
+import { canonicalCall, canonicalEntry, completeEntry, ledgerTime, outcomeOf } from './entry.ts'
+import type { JsonObject, JsonValue, LedgerEntryInput, TimeMember } from './entry.ts'
 import { LedgerError } from './errors.ts'
 import { indexedName } from './filter.ts'
 import type { Random } from './random.ts'
@@ -46,17 +46,11 @@ export interface EventInput {
 /** Changes data before anything is hashed, such as masking secrets; gets a copy of its own and returns what is recorded. */
 export type Mask = (data: JsonObject, about: { readonly type: string; readonly stream: string }) => object
 
-export type GivenField =
-  | 'actor'
-  | 'action'
-  | 'outcome'
-  | 'timestamp'
-  | 'correlation_id'
-  | 'causation_id'
-  | 'tags'
-  | 'schema'
-  | 'stream'
-  | 'type'
+/** Header fields that only count as given where the caller gave them. */
+const OPTIONAL_FIELDS = ['correlation_id', 'causation_id', 'tags'] as const
+/** Header fields that a caller always decides. */
+const DECIDED_FIELDS = ['type', 'actor', 'action', 'outcome', 'stream', 'schema'] as const
+export type GivenField = (typeof OPTIONAL_FIELDS)[number] | (typeof DECIDED_FIELDS)[number] | 'timestamp'
 
 export interface Draft {
   readonly run_id: string
@@ -69,20 +63,35 @@ export interface Draft {
   readonly outcome: Outcome
   readonly timestamp: string
   readonly schema: number
-  readonly correlation_id?: string
-  readonly causation_id?: string
-  readonly tags?: readonly string[]
-  /** The header fields that the caller gave: a repeated run_id must give the same. */
-  readonly given: readonly GivenField[]
+  readonly correlation_id: string | undefined
+  readonly causation_id: string | undefined
+  readonly tags: readonly string[] | undefined
+  readonly timestamp_given: boolean
   readonly entry_text: string
   readonly salt: string
   readonly entry_hash: string
   readonly provider: string | null
   readonly model: string | null
-  /** The canonical entry with the members that had been filled in taken from the stored one; null where nothing was. */
-  readonly refilled: ((stored: JsonObject) => string) | null
+  /** Members of the entry that were filled in: a retry may fill them in differently. */
+  readonly defaulted: readonly TimeMember[]
   /** Bytes that the draft takes in the queue, about. */
   readonly size_bytes: number
+}
+
+/** The header fields that the caller gave: a repeated run_id must give the same. */
+export function givenFields(draft: Draft): GivenField[] {
+  return [
+    ...DECIDED_FIELDS,
+    ...OPTIONAL_FIELDS.filter((field) => draft[field] !== undefined),
+    ...(draft.timestamp_given ? (['timestamp'] as const) : []),
+  ]
+}
+
+/** The draft's canonical entry with the members that had been filled in taken from the stored one. */
+export function refilledEntry(draft: Draft, stored: JsonObject): string {
+  const entry = JSON.parse(draft.entry_text) as { [key: string]: JsonValue }
+  for (const member of draft.defaulted) if (stored[member] !== undefined) entry[member] = stored[member]
+  return canonicalEntry(entry)
 }
 
 /** What drafting needs from its surroundings. */
@@ -90,20 +99,25 @@ export interface DraftContext {
   /** Wall clock, µs. */
   now(): number
   newId(): string
+  /** 16 fresh bytes in canonical base64url. */
+  newSalt(): string
   readonly random: Random
   readonly mask: Mask | null
   readonly actor: string | null
 }
 
-/** SHA-256 of the commitment's bytes: from `"salt":"` to the entry's last `}`. Source: docs/format.md. */
-export function commitmentHash(salt: string, entry_text: string): string {
-  // The one-shot string form of node:crypto is three times faster than the Buffer form at these sizes.
-  return hash('sha256', `"salt":"${salt}","entry":${entry_text}`, 'hex')
+/** The bytes that `entry_hash` commits to, from `"salt":"` to the entry's last `}`. Source: docs/format.md. */
+function committedText(salt: string, entry_text: string): string {
+  return `"salt":"${salt}","entry":${entry_text}`
 }
 
-/** 16 fresh bytes in canonical base64url: 22 characters. */
-function newSalt(random: Random): string {
-  return Buffer.from(random.bytes(16)).toString('base64url')
+/** Where the entry begins in it. */
+const ENTRY_START = committedText('-'.repeat(22), '').length
+
+/** SHA-256 of the committed bytes. */
+export function commitmentHash(salt: string, entry_text: string): string {
+  // The one-shot string form of node:crypto is three times faster than the Buffer form at these sizes.
+  return hash('sha256', committedText(salt, entry_text), 'hex')
 }
 
 const RESERVED = new Set<string>(RESERVED_TYPES)
@@ -119,30 +133,27 @@ function refuseReserved(type: string, stream: string): void {
   }
 }
 
-interface DraftParts {
-  readonly header: Omit<Draft, 'given' | 'entry_text' | 'salt' | 'entry_hash' | 'provider' | 'model' | 'refilled' | 'size_bytes'>
-  readonly given: readonly GivenField[]
-  readonly data: JsonObject | object
-  /** Checked already and shared by no caller: not masked. */
-  readonly own: boolean
-  readonly refill: ((stored: JsonObject) => object) | null
-}
+/** A draft before its entry is spelled. */
+type DraftHeader = Omit<Draft, 'entry_text' | 'salt' | 'entry_hash' | 'provider' | 'model' | 'size_bytes'>
 
 /** Wide enough for every position a draft can get, so that a header that fits here fits when sealed. */
-const PLACEHOLDER = 'f'.repeat(64)
+const WIDEST: Position = {
+  seq: Number.MAX_SAFE_INTEGER - 1,
+  previous_hash: 'f'.repeat(64),
+  recorded_at: '9999-12-31T23:59:59.999999Z',
+  stream_version: Number.MAX_SAFE_INTEGER,
+  append_last_seq: Number.MAX_SAFE_INTEGER,
+}
 
-function checkDraftHeader(draft: DraftParts['header']): void {
-  const header = headerOf({ ...draft, entry_hash: PLACEHOLDER } as Draft, {
-    seq: Number.MAX_SAFE_INTEGER - 1,
-    previous_hash: PLACEHOLDER,
-    recorded_at: draft.timestamp,
-    stream_version: Number.MAX_SAFE_INTEGER,
-    append_last_seq: Number.MAX_SAFE_INTEGER,
-  })
-  const why = checkHeader(header)
-  if (why === null) return
-  const code = /bytes/.test(why) && /header/.test(why) ? 'too_large' : 'invalid_entry'
-  throw new LedgerError(code, `header: ${why}. Nothing was recorded`, { path: why })
+function checkDraftHeader(header: DraftHeader): void {
+  let why = checkFacts(header)
+  let code: 'invalid_entry' | 'too_large' = 'invalid_entry'
+  if (why === null && header.tags !== undefined) {
+    // Only a list can make a header too long.
+    why = checkHeader(headerOf({ ...header, entry_hash: WIDEST.previous_hash }, WIDEST))
+    code = 'too_large'
+  }
+  if (why !== null) throw new LedgerError(code, `header: ${why}. Nothing was recorded`, { path: why })
 }
 
 /** Tags as the header has them: ascending by UTF-16 code unit, none twice, absent if empty. */
@@ -152,38 +163,42 @@ function normalTags(tags: readonly string[] | undefined): readonly string[] | un
   return tags.length === 0 ? undefined : [...new Set(tags)].toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0))
 }
 
-function finishDraft(parts: DraftParts, context: DraftContext): Draft {
-  checkDraftHeader(parts.header)
-  const { type, stream } = parts.header
-  const spell = (data: object): string => {
-    const text = canonicalEntry(data)
-    if (context.mask === null || parts.own) return text
-    return canonicalEntry(context.mask(JSON.parse(text) as JsonObject, { type, stream }))
+/** @param text canonical JSON of `data`, before it is masked */
+function finishDraft(header: DraftHeader, text: string, data: object, mask: Mask | null, context: DraftContext): Draft {
+  const { type, stream } = header
+  let entry_text = text
+  let names = data as JsonObject
+  if (mask !== null) {
+    entry_text = canonicalEntry(mask(JSON.parse(text) as JsonObject, { type, stream }))
+    names = JSON.parse(entry_text) as JsonObject
   }
-  const entry_text = spell(parts.data)
-  const salt = newSalt(context.random)
-  const { refill } = parts
-  const names = context.mask === null ? (parts.data as JsonObject) : (JSON.parse(entry_text) as JsonObject)
+  const salt = context.newSalt()
+  const committed = committedText(salt, entry_text)
+  const entry_hash = hash('sha256', committed, 'hex')
+  // Member by member: spreading the header was a tenth of the append path.
   return {
-    ...parts.header,
-    given: parts.given,
-    entry_text,
+    run_id: header.run_id,
+    fresh: header.fresh,
+    type,
+    stream,
+    actor: header.actor,
+    action: header.action,
+    outcome: header.outcome,
+    timestamp: header.timestamp,
+    schema: header.schema,
+    correlation_id: header.correlation_id,
+    causation_id: header.causation_id,
+    tags: header.tags,
+    timestamp_given: header.timestamp_given,
+    // A slice of what was hashed, which is one flat text by now: the entry is kept once and not twice.
+    entry_text: committed.slice(ENTRY_START),
     salt,
-    entry_hash: commitmentHash(salt, entry_text),
+    entry_hash,
     provider: indexedName(names['provider_name']),
     model: indexedName(names['model_name']),
-    refilled: refill === null ? null : (stored) => spell(refill(stored)),
+    defaulted: header.defaulted,
     size_bytes: entry_text.length + 1024,
   }
-}
-
-/** Leaves members without a value out: the header has them or has them not. */
-function present<T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined | null> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)) as never
-}
-
-function givenFields(fields: { readonly [Field in GivenField]?: unknown }): GivenField[] {
-  return (Object.keys(fields) as GivenField[]).filter((field) => fields[field] !== undefined && fields[field] !== null)
 }
 
 const OPTION_KEYS = new Set(['outcome', 'causation_id', 'tags', 'stream'])
@@ -198,38 +213,24 @@ export function draftCall(input: LedgerEntryInput, options: RecordOptions, conte
   const { entry, defaulted } = completeEntry(input, run_id, context.now())
   const stream = options.stream ?? entry.correlation_id ?? run_id
   refuseReserved(type, stream)
-  const tags = normalTags(options.tags)
-  return finishDraft(
-    {
-      header: {
-        run_id,
-        fresh,
-        type,
-        stream,
-        actor: entry.agent_name,
-        action: entry.method_name,
-        outcome: options.outcome ?? outcomeOf(entry),
-        timestamp: entry.timestamp_end,
-        schema: 1,
-        ...present({ correlation_id: entry.correlation_id, causation_id: options.causation_id, tags }),
-      },
-      given: [
-        'type',
-        'actor',
-        'action',
-        'outcome',
-        'stream',
-        ...givenFields({ correlation_id: entry.correlation_id, causation_id: options.causation_id, tags, timestamp: input.timestamp_end }),
-      ],
-      data: entry,
-      own: false,
-      refill:
-        defaulted.length === 0
-          ? null
-          : (stored) => ({ ...entry, ...present(Object.fromEntries(defaulted.map((key) => [key, stored[key]]))) }),
-    },
-    context,
-  )
+  const header: DraftHeader = {
+    run_id,
+    fresh,
+    type,
+    stream,
+    actor: entry.agent_name,
+    action: entry.method_name,
+    outcome: options.outcome ?? outcomeOf(entry),
+    timestamp: entry.timestamp_end,
+    schema: 1,
+    correlation_id: entry.correlation_id ?? undefined,
+    causation_id: options.causation_id ?? undefined,
+    tags: normalTags(options.tags),
+    timestamp_given: input.timestamp_end !== undefined,
+    defaulted,
+  }
+  checkDraftHeader(header)
+  return finishDraft(header, canonicalCall(entry), entry, context.mask, context)
 }
 
 const EVENT_KEYS = new Set([
@@ -262,37 +263,24 @@ export function draftEvent(stream: string, event: EventInput, context: DraftCont
       path: '/actor',
     })
   }
-  const fresh = event.run_id === undefined
-  const tags = normalTags(event.tags)
-  return finishDraft(
-    {
-      header: {
-        run_id: event.run_id ?? context.newId(),
-        fresh,
-        type: event.type,
-        stream,
-        actor,
-        action: event.action ?? event.type,
-        outcome: event.outcome ?? 'success',
-        timestamp: event.timestamp === undefined ? formatTime(context.now()) : ledgerTime(event.timestamp, '/timestamp'),
-        schema: event.schema ?? 1,
-        ...present({ correlation_id: event.correlation_id, causation_id: event.causation_id, tags }),
-      },
-      given: [
-        'type',
-        'actor',
-        'action',
-        'outcome',
-        'stream',
-        'schema',
-        ...givenFields({ correlation_id: event.correlation_id, causation_id: event.causation_id, tags, timestamp: event.timestamp }),
-      ],
-      data: event.data,
-      own: false,
-      refill: null,
-    },
-    context,
-  )
+  const header: DraftHeader = {
+    run_id: event.run_id ?? context.newId(),
+    fresh: event.run_id === undefined,
+    type: event.type,
+    stream,
+    actor,
+    action: event.action ?? event.type,
+    outcome: event.outcome ?? 'success',
+    timestamp: event.timestamp === undefined ? formatTime(context.now()) : ledgerTime(event.timestamp, '/timestamp'),
+    schema: event.schema ?? 1,
+    correlation_id: event.correlation_id ?? undefined,
+    causation_id: event.causation_id ?? undefined,
+    tags: normalTags(event.tags),
+    timestamp_given: event.timestamp !== undefined,
+    defaulted: [],
+  }
+  checkDraftHeader(header)
+  return finishDraft(header, canonicalEntry(event.data), event.data, context.mask, context)
 }
 
 /** Who writes the ledger's own records. */
@@ -306,26 +294,25 @@ export function draftOwnRecord(
   data: JsonObject,
   context: DraftContext,
 ): Draft {
-  return finishDraft(
-    {
-      header: {
-        run_id: context.newId(),
-        fresh: true,
-        type,
-        stream: LEDGER_STREAM,
-        actor,
-        action,
-        outcome: 'success',
-        timestamp: formatTime(context.now()),
-        schema: 1,
-      },
-      given: [],
-      data,
-      own: true,
-      refill: null,
-    },
-    context,
-  )
+  const header: DraftHeader = {
+    run_id: context.newId(),
+    fresh: true,
+    type,
+    stream: LEDGER_STREAM,
+    actor,
+    action,
+    outcome: 'success',
+    timestamp: formatTime(context.now()),
+    schema: 1,
+    correlation_id: undefined,
+    causation_id: undefined,
+    tags: undefined,
+    timestamp_given: false,
+    defaulted: [],
+  }
+  checkDraftHeader(header)
+  // It is our own, and no caller's secret: nothing is masked.
+  return finishDraft(header, canonicalEntry(data), data, null, context)
 }
 
 /** Where a draft comes to stand. */
@@ -341,7 +328,7 @@ export interface Position {
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
 
 /** The header of a draft at a position. Members come in the order of the wire, so that spelling it needs no sort. */
-export function headerOf(draft: Draft, at: Position): RecordHeader {
+export function headerOf(draft: DraftHeader & Pick<Draft, 'entry_hash'>, at: Position): RecordHeader {
   // Plain assignments: with conditional spreads this was 8 % of the append path.
   const header = { action: draft.action, actor: draft.actor } as Mutable<RecordHeader>
   if (at.append_last_seq !== null) header.append_last_seq = at.append_last_seq

@@ -2,7 +2,7 @@
  * The `LedgerEntry`: what one agent call was. Names as in the mission (§2.1), snake_case in code, file and query.
  * This file checks what callers give, fills in what they leave out, and derives the header's fields from it.
  */
-import { CanonicalError, canonicalize } from '../verify/canonical.ts'
+import { CanonicalError, canonicalize, canonicalizeOwn } from '../verify/canonical.ts'
 import type { Outcome } from '../verify/header.ts'
 import { formatTime, normalizeTime, parseTime } from '../verify/time.ts'
 import { LedgerError } from './errors.ts'
@@ -54,6 +54,8 @@ export type LedgerEntryInput = {
   readonly timestamp_start?: string | Date | undefined
   readonly timestamp_end?: string | Date | undefined
 }
+
+const CANONICAL_LIMITS = { depth_max: LIMITS.entry_depth_max, bytes_max: LIMITS.entry_bytes_max }
 
 type Kind =
   | 'text'
@@ -132,48 +134,52 @@ export function ledgerTime(value: string | Date, path: string): string {
   )
 }
 
-/** A completed entry, before it is spelled, and which of its members the caller did not give. */
+/** Members that are filled in with what a retry of the same call may fill in differently. */
+export type TimeMember = 'latency_ms' | 'timestamp_end' | 'timestamp_start'
+
+/** A completed entry, before it is spelled. */
 export interface CompletedEntry {
   readonly entry: LedgerEntry
-  /** Time members that were filled in: a retry of the same call may fill them in differently. */
-  readonly defaulted: readonly ('timestamp_start' | 'timestamp_end' | 'latency_ms')[]
+  /** Time members that the caller did not give. */
+  readonly defaulted: readonly TimeMember[]
+}
+
+/** What was defaulted, for each of the eight cases: bit 0 is the end, bit 1 the start, bit 2 the latency. */
+const DEFAULTED: readonly (readonly TimeMember[])[] = Array.from({ length: 8 }, (_, bits) =>
+  (['timestamp_end', 'timestamp_start', 'latency_ms'] as const).filter((_member, i) => (bits & (1 << i)) !== 0),
+)
+
+function checkMembers(input: object): void {
+  const given = input as { readonly [key: string]: unknown }
+  for (const key of Object.keys(input)) {
+    const kind = KINDS.get(key)
+    if (kind === undefined) refuseEntry(`/${key}`, `unknown key ${JSON.stringify(key)}; known are ${LEDGER_ENTRY_KEYS.join(', ')}`)
+    const value = given[key]
+    if (value === undefined) continue
+    const [test, wanted] = CHECKS[kind]
+    if (!test(value)) refuseEntry(`/${key}`, `must be ${wanted}`)
+  }
+  for (const key of ['agent_name', 'method_name'] as const) if (given[key] === undefined) refuseEntry(`/${key}`, 'is required')
 }
 
 /**
- * The entry with every member, from what the caller gave; its argument stays as it is.
+ * The entry with every member, in canonical order, from what the caller gave; its argument stays as it is.
  * @param now_us the time for what has none, µs since the epoch
  * @throws LedgerError `invalid_entry` for a missing name, an unknown key, a member of a wrong type
  */
 export function completeEntry(input: LedgerEntryInput, run_id: string, now_us: number): CompletedEntry {
   if (!isObject(input)) refuseEntry('', 'an entry is an object')
-  for (const key of Object.keys(input)) {
-    if (!KINDS.has(key)) refuseEntry(`/${key}`, `unknown key ${JSON.stringify(key)}; known are ${LEDGER_ENTRY_KEYS.join(', ')}`)
-  }
-  const given = input as { readonly [key: string]: unknown }
-  for (const [key, kind] of MEMBERS) {
-    const value = given[key]
-    if (value === undefined) {
-      if (key === 'agent_name' || key === 'method_name') refuseEntry(`/${key}`, 'is required')
-      continue
-    }
-    const [test, wanted] = CHECKS[kind]
-    if (!test(value)) refuseEntry(`/${key}`, `must be ${wanted}`)
-  }
-  const defaulted: CompletedEntry['defaulted'][number][] = []
-  const end = input.timestamp_end === undefined ? undefined : ledgerTime(input.timestamp_end, '/timestamp_end')
-  const start = input.timestamp_start === undefined ? undefined : ledgerTime(input.timestamp_start, '/timestamp_start')
-  const timestamp_end = end ?? formatTime(now_us)
-  const timestamp_start = start ?? timestamp_end
-  if (end === undefined) defaulted.push('timestamp_end')
-  if (start === undefined) defaulted.push('timestamp_start')
-  if (input.latency_ms === undefined) defaulted.push('latency_ms')
-  const elapsed_us = (parseTime(timestamp_end) ?? 0) - (parseTime(timestamp_start) ?? 0)
+  checkMembers(input)
+  const { timestamp_end: end, timestamp_start: start, latency_ms } = input
+  const timestamp_end = end === undefined ? formatTime(now_us) : ledgerTime(end, '/timestamp_end')
+  const timestamp_start = start === undefined ? timestamp_end : ledgerTime(start, '/timestamp_start')
+  const defaulted = (end === undefined ? 1 : 0) | (start === undefined ? 2 : 0) | (latency_ms === undefined ? 4 : 0)
   const entry: LedgerEntry = {
     agent_name: input.agent_name,
     context_refs: input.context_refs ?? [],
     correlation_id: input.correlation_id ?? null,
     input_metadata: input.input_metadata ?? {},
-    latency_ms: roundMilliseconds(input.latency_ms ?? Math.max(0, elapsed_us / 1000)),
+    latency_ms: roundMilliseconds(latency_ms ?? elapsedMs(timestamp_start, timestamp_end)),
     method_name: input.method_name,
     model_name: input.model_name ?? '',
     parse_result: input.parse_result ?? null,
@@ -188,7 +194,12 @@ export function completeEntry(input: LedgerEntryInput, run_id: string, now_us: n
     training_labels: input.training_labels ?? {},
     usage: input.usage ?? {},
   }
-  return { entry, defaulted }
+  return { entry, defaulted: DEFAULTED[defaulted]! }
+}
+
+/** 0 where the end is before the start. */
+function elapsedMs(start: string, end: string): number {
+  return start === end ? 0 : Math.max(0, ((parseTime(end) ?? 0) - (parseTime(start) ?? 0)) / 1000)
 }
 
 /** Outcome where none was given: a policy that denies, then a parse that failed, else success. */
@@ -199,7 +210,7 @@ export function outcomeOf(entry: LedgerEntry): Outcome {
 }
 
 /**
- * The canonical text of an entry's data.
+ * The canonical text of what a caller gave as an entry's data.
  * @throws LedgerError `invalid_entry` with the path, or `too_large`
  */
 export function canonicalEntry(data: unknown): string {
@@ -207,20 +218,23 @@ export function canonicalEntry(data: unknown): string {
   for (const key of Object.keys(data)) {
     if (key.startsWith('$')) refuseEntry(`/${key}`, 'top-level keys that start with $ are reserved')
   }
+  return spelled(() => canonicalize(data, CANONICAL_LIMITS))
+}
+
+/** The canonical text of a completed entry, which is used up by it. @throws LedgerError as `canonicalEntry` */
+export function canonicalCall(entry: LedgerEntry): string {
+  return spelled(() => canonicalizeOwn(entry, CANONICAL_LIMITS))
+}
+
+function spelled(spell: () => string): string {
   try {
-    return canonicalize(data, { depth_max: LIMITS.entry_depth_max, bytes_max: LIMITS.entry_bytes_max })
+    return spell()
   } catch (error) {
     if (!(error instanceof CanonicalError)) throw error
-    if (error.too_large) {
-      throw new LedgerError(
-        'too_large',
-        `entry: ${error.reason}; keep large content elsewhere and record its digest. Nothing was recorded`,
-        {
-          path: error.path,
-          cause: error,
-        },
-      )
-    }
-    return refuseEntry(error.path, error.reason)
+    if (!error.too_large) return refuseEntry(error.path, error.reason)
+    throw new LedgerError('too_large', `entry: ${error.reason}; keep large content elsewhere and record its digest. Nothing was recorded`, {
+      path: error.path,
+      cause: error,
+    })
   }
 }

@@ -9,6 +9,7 @@ function within(value: string | undefined | null, wanted: readonly string[] | un
 /** True when the record with this header, and these names from its entry, fits every part of the filter. */
 export function fitsFilter(filter: RecordFilter, header: RecordHeader, provider: string | null, model: string | null): boolean {
   return (
+    (filter.seq === undefined || filter.seq.has(header.seq)) &&
     within(header.run_id, filter.run_id) &&
     within(header.correlation_id, filter.correlation_id) &&
     within(header.causation_id, filter.causation_id) &&

@@ -13,7 +13,7 @@ import { keyOfNewLedger, readKeyFile } from './keys.ts'
 import type { Signer } from './keys.ts'
 import type { LedgerParts, LedgerWarning } from './ledger.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
-import { systemRandom } from './random.ts'
+import { saltsFrom, systemRandom, uint32sFrom } from './random.ts'
 import type { Random } from './random.ts'
 import { LedgerRecord } from './record.ts'
 import { writerOver } from './rotation.ts'
@@ -63,15 +63,11 @@ async function readIdentity(store: Store): Promise<Identity | null> {
 
 function draftingContext(options: LedgerOptions, clock: Clock): DraftContext {
   const random = options.random ?? systemRandom()
-  const uuids = new V7Generator({
-    nextUint32: () => {
-      const [a = 0, b = 0, c = 0, d = 0] = random.bytes(4)
-      return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
-    },
-  })
+  const uuids = new V7Generator({ nextUint32: uint32sFrom(random) })
   return {
     now: () => clock.now(),
     newId: () => uuids.generateOrResetWithTs(Math.floor(clock.now() / 1000)).toString(),
+    newSalt: saltsFrom(random),
     random,
     mask: options.mask ?? null,
     actor: options.actor ?? null,

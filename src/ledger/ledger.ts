@@ -17,12 +17,14 @@ import { LedgerError } from './errors.ts'
 import { drainAtExit, forgetAtExit } from './exit.ts'
 import { LIMITS } from './limits.ts'
 import type { ExpectedVersion, Receipt } from './plan.ts'
-import { asFilter, asRange, asSelection, formatCursor } from './query.ts'
-import type { Criteria, Query, ReadRange } from './query.ts'
+import { asFilter, asRange, asSelection, formatCursor, formatRankCursor, textOf } from './query.ts'
+import type { AskedPage, Criteria, Query, ReadRange } from './query.ts'
 import { LedgerRecord } from './record.ts'
 import { writerOver } from './rotation.ts'
 import { TALLY_COLUMNS } from './store.ts'
 import type { Head, Selection, Store, StoreDescription, TallyColumn } from './store.ts'
+import type { TextFigures, TextIndex } from './text.ts'
+import { TextSearch } from './text-search.ts'
 import type { Writer } from './writer.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
 
@@ -52,6 +54,8 @@ export interface LedgerStats {
   /** Captured calls of this process that could not be recorded and are in no gap record yet. */
   readonly unrecorded: number
   readonly store: StoreDescription
+  /** The full-text index, and how many records it does not have yet; null where there is none. */
+  readonly text: (TextFigures & { readonly lag_records: number }) | null
 }
 
 export interface LedgerParts {
@@ -67,6 +71,8 @@ export interface LedgerParts {
   readonly queue: Partial<QueueLimits> | undefined
   readonly batch: Partial<BatchLimits> | undefined
   readonly warn: (warning: LedgerWarning) => void
+  /** Finds records by their words; absent where nothing does. */
+  readonly text?: TextIndex
 }
 
 interface Gap {
@@ -86,6 +92,8 @@ export class Ledger {
   readonly #drafting: DraftContext
   readonly #writer: Writer
   readonly #warn: (warning: LedgerWarning) => void
+  readonly #text: TextIndex | null
+  readonly #search: TextSearch
   readonly #capturing = new Set<Promise<unknown>>()
   #gap: Gap | null = null
   #closing: Promise<void> | null = null
@@ -98,7 +106,13 @@ export class Ledger {
     this.verifierKey = parts.verifierKey
     this.keyFile = parts.keyFile
     this.#warn = parts.warn
-    this.#writer = writerOver(parts.store, parts.drafting, { queue: parts.queue, batch: parts.batch })
+    this.#text = parts.text ?? null
+    this.#search = new TextSearch(parts.store, this.#text)
+    this.#writer = writerOver(parts.store, parts.drafting, {
+      queue: parts.queue,
+      batch: parts.batch,
+      answered: (size) => this.#text?.follow(size),
+    })
     if (!parts.store.readOnly) drainAtExit(this.#writer)
   }
 
@@ -121,7 +135,7 @@ export class Ledger {
       throw new LedgerError('read_only', 'the ledger is open for reading: open it without readOnly to record. This was not recorded')
   }
 
-  async #submit(drafts: readonly Draft[], stream: string, expected: ExpectedVersion): Promise<Receipt[]> {
+  #submit(drafts: readonly Draft[], stream: string, expected: ExpectedVersion): Promise<Receipt[]> {
     return this.#writer.submit({ drafts, stream, expected, newSegment: false })
   }
 
@@ -246,14 +260,19 @@ export class Ledger {
 
   /** All records that fit, in the order of position, in bounded memory: what `query` gives page by page. */
   async *scan(criteria: Criteria = {}): AsyncGenerator<LedgerRecord, void, undefined> {
-    for await (const chunk of this.#store.read({ ...EVERYTHING, filter: asFilter(criteria) })) {
+    const filter = asFilter(criteria)
+    const text = textOf(criteria)
+    if (text !== null) return yield* this.#search.scan(text, filter)
+    for await (const chunk of this.#store.read({ ...EVERYTHING, filter })) {
       for (const line of chunk) yield new LedgerRecord(line)
     }
   }
 
   /** One page of the records that fit. @throws TypeError | RangeError | LedgerError */
   async query(query: Query = {}): Promise<QueryPage> {
-    const { selection, order, limit } = asSelection(query)
+    const asked = asSelection(query)
+    const { selection, order, limit, text } = asked
+    if (text !== null || order === 'rank') return this.#pageByWords(asked, text ?? '')
     const records: LedgerRecord[] = []
     for await (const chunk of this.#store.read(selection)) {
       for (const line of chunk) records.push(new LedgerRecord(line))
@@ -263,15 +282,28 @@ export class Ledger {
     return { records, cursor: more ? formatCursor(order, (records.at(-1) as LedgerRecord).seq) : null }
   }
 
+  async #pageByWords({ selection, order, limit, offset }: AskedPage, text: string): Promise<QueryPage> {
+    const { found, size } = await this.#search.page({ text, order, selection, offset })
+    const page = found.slice(0, limit)
+    const records = page.map(({ record }) => record)
+    const last = page.at(-1)
+    if (found.length <= limit || last === undefined) return { records, cursor: null }
+    return { records, cursor: order === 'rank' ? formatRankCursor(size, last.place + 1) : formatCursor(order, last.record.seq) }
+  }
+
   /** How many records fit. */
   async count(criteria: Criteria = {}): Promise<number> {
-    return this.#store.count(asFilter(criteria))
+    const filter = asFilter(criteria)
+    const text = textOf(criteria)
+    return text === null ? this.#store.count(filter) : this.#search.count(text, filter)
   }
 
   /** How many records fit, by the values of a column. */
   async tally(column: TallyColumn, criteria: Criteria = {}): Promise<ReadonlyMap<string, number>> {
     if (!TALLY_COLUMNS.includes(column)) throw new RangeError(`column must be one of ${TALLY_COLUMNS.join(', ')}`)
-    return this.#store.tally(column, asFilter(criteria))
+    const filter = asFilter(criteria)
+    const text = textOf(criteria)
+    return text === null ? this.#store.tally(column, filter) : this.#search.tally(column, text, filter)
   }
 
   /** The record of this run_id. */
@@ -314,6 +346,7 @@ export class Ledger {
   async stats(): Promise<LedgerStats> {
     const head = await this.head()
     const first = await this.at(0).catch(() => undefined)
+    const text = (await this.#text?.figures()) ?? null
     const counts = async (column: TallyColumn): Promise<{ [value: string]: number }> =>
       Object.fromEntries(await this.#store.tally(column, {}))
     return {
@@ -326,6 +359,7 @@ export class Ledger {
       pending: this.#writer.pending,
       unrecorded: this.#gap?.records_lost ?? 0,
       store: await this.#store.describe(),
+      text: text === null ? null : { ...text, lag_records: Math.max(0, head.size - text.records) },
     }
   }
 
@@ -339,6 +373,7 @@ export class Ledger {
     await Promise.all(this.#capturing)
     await this.#writer.drain()
     await this.#store.flush()
+    await this.#text?.flush()
   }
 
   /** Writes what waits, then lets go of the ledger. A second call waits for the first. */
@@ -350,6 +385,7 @@ export class Ledger {
         await this.#writer.close()
       } finally {
         forgetAtExit(this.#writer)
+        await this.#text?.close()
         await this.#store.close()
       }
     })()

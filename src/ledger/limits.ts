@@ -14,4 +14,7 @@ export const LIMITS = {
   clock_hold_us: 5_000_000,
   query_limit_default: 100,
   query_limit_max: 10_000,
+  /** UTF-16 units of a query's words, and how many words. */
+  text_query_characters_max: 4096,
+  text_query_words_max: 64,
 } as const

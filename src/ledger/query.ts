@@ -4,6 +4,7 @@ import type { Outcome } from '../verify/header.ts'
 import { normalizeTime } from '../verify/time.ts'
 import { LIMITS } from './limits.ts'
 import type { RecordFilter, Selection } from './store.ts'
+import type { TextOrder } from './text.ts'
 
 type OneOrMore<T extends string> = T | readonly T[]
 
@@ -28,11 +29,16 @@ export interface Criteria {
   /** When it was recorded (`recorded_at`), inclusive and exclusive likewise. */
   readonly recorded_since?: string | Date | undefined
   readonly recorded_until?: string | Date | undefined
+  /**
+   * Words that must all be in the prompt, the output, what tools said, or an event's data. Letter case and accents don't
+   * matter, and nothing is an operator: docs/guides/full-text.md.
+   */
+  readonly text?: string | undefined
 }
 
 export interface Query extends Criteria {
-  /** By position in the ledger; `oldest` first unless said. */
-  readonly order?: 'oldest' | 'newest' | undefined
+  /** By position in the ledger, `oldest` first unless said; `rank`: those with the words of `text` most of all. */
+  readonly order?: TextOrder | undefined
   /** Records of one page, 1 to 10,000; 100 unless said. */
   readonly limit?: number | undefined
   /** The `cursor` of the page before. Pages stay true while records are appended. */
@@ -51,7 +57,7 @@ export interface ReadRange {
 
 const LISTS = ['run_id', 'correlation_id', 'causation_id', 'actor', 'action', 'outcome', 'type', 'stream', 'provider', 'model'] as const
 const TIMES = ['since', 'until', 'recorded_since', 'recorded_until'] as const
-const CRITERIA_KEYS = new Set<string>([...LISTS, ...TIMES, 'tag'])
+const CRITERIA_KEYS = new Set<string>([...LISTS, ...TIMES, 'tag', 'text'])
 const PAGE_KEYS = new Set(['order', 'limit', 'cursor'])
 const RANGE_KEYS = new Set(['from', 'after', 'stream', 'reverse', 'limit'])
 
@@ -111,34 +117,76 @@ function asPosition(key: string, value: number): number {
   return value
 }
 
-/** A cursor names the order and the position that was read last: `o41`, `n7`. */
-function parseCursor(cursor: string, order: 'oldest' | 'newest'): number {
-  const match = /^([on])(0|[1-9][0-9]{0,15})$/.exec(cursor)
+/** Where a page before has ended. `place`: of the ranking of the records before `before`. */
+interface Reached {
+  readonly seq: number | null
+  readonly before: number
+  readonly place: number
+}
+
+const BEGINNING: Reached = { seq: null, before: Infinity, place: 0 }
+
+/**
+ * A cursor names the order and the position that was read last, `o41`, `n7`; of a ranking, that of which records it is
+ * and how many places were read, `r1017.50`.
+ */
+function parseCursor(cursor: string, order: TextOrder): Reached {
+  const match = /^(?:([on])(0|[1-9][0-9]{0,15})|(r)(0|[1-9][0-9]{0,15})\.([1-9][0-9]{0,15}))$/.exec(cursor)
   if (match === null) throw new RangeError(`cursor ${JSON.stringify(cursor)} is not one that a query gave`)
-  if (match[1] !== order[0]) throw new RangeError(`cursor ${cursor} is of a query in the other order`)
-  return Number(match[2])
+  const [, positional, seq, rank, before, place] = match
+  if ((positional ?? rank) !== order[0]) throw new RangeError(`cursor ${cursor} is of a query in another order`)
+  if (rank === undefined) return { ...BEGINNING, seq: Number(seq) }
+  return { seq: null, before: Number(before), place: Number(place) }
 }
 
 export function formatCursor(order: 'oldest' | 'newest', seq: number): string {
   return `${order[0]}${seq}`
 }
 
+/** @param places of the ranking that were handed out, from its first */
+export function formatRankCursor(before: number, places: number): string {
+  return `r${before}.${places}`
+}
+
 /** A query as the store takes it; one record more than the page, to tell whether there is a next one. */
-export function asSelection(query: Query): { readonly selection: Selection; readonly order: 'oldest' | 'newest'; readonly limit: number } {
+export interface AskedPage {
+  readonly selection: Selection
+  readonly order: TextOrder
+  readonly limit: number
+  /** Words to look for, or null. */
+  readonly text: string | null
+  /** Places of the ranking that the pages before had. */
+  readonly offset: number
+}
+
+/** @throws TypeError | RangeError */
+export function asSelection(query: Query): AskedPage {
   const filter = asFilter(query, PAGE_KEYS)
+  const text = textOf(query)
   const order = query.order ?? 'oldest'
-  if (order !== 'oldest' && order !== 'newest') throw new RangeError(`order must be oldest or newest, not ${JSON.stringify(order)}`)
+  if (order !== 'oldest' && order !== 'newest' && order !== 'rank')
+    throw new RangeError(`order must be oldest, newest or rank, not ${JSON.stringify(order)}`)
+  if (order === 'rank' && text === null) throw new RangeError('order rank needs text: without words nothing ranks before anything else')
   const limit = asCount('limit', query.limit ?? LIMITS.query_limit_default, LIMITS.query_limit_max)
-  const last = query.cursor === undefined || query.cursor === null ? null : parseCursor(query.cursor, order)
+  const reached = query.cursor === undefined || query.cursor === null ? BEGINNING : parseCursor(query.cursor, order)
   const reverse = order === 'newest'
   const selection = {
     filter,
-    from: last === null || reverse ? 0 : last + 1,
-    before: last === null || !reverse ? Infinity : last,
+    from: reached.seq === null || reverse ? 0 : reached.seq + 1,
+    before: reached.seq === null || !reverse ? reached.before : reached.seq,
     reverse,
     limit: limit + 1,
   }
-  return { selection, order, limit }
+  return { selection, order, limit, text, offset: reached.place }
+}
+
+/** The words that are asked for, or null. @throws TypeError | RangeError */
+export function textOf({ text }: Criteria): string | null {
+  if (text === undefined) return null
+  if (typeof text !== 'string') throw new TypeError('text must be a string of words')
+  const { text_query_characters_max: max } = LIMITS
+  if (text.length > max) throw new RangeError(`text has ${text.length} characters and may have ${max}: name fewer words`)
+  return text
 }
 
 /** A range as the store takes it. @throws TypeError | RangeError */

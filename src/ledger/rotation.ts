@@ -1,23 +1,20 @@
 import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
 import type { Draft, DraftContext } from './draft.ts'
 import { LedgerRecord } from './record.ts'
-import type { BatchLimits, QueueLimits } from './queue.ts'
 import type { Head, Selection, Store } from './store.ts'
 import { Writer } from './writer.ts'
+import type { WriterOptions } from './writer.ts'
 
-/** What a writer may gather and hold. */
-export interface WriterLimits {
-  readonly queue?: Partial<QueueLimits> | undefined
-  readonly batch?: Partial<BatchLimits> | undefined
-}
+/** What a writer may gather and hold, and who hears of it. */
+export type WriterSettings = Pick<WriterOptions, 'queue' | 'batch' | 'answered'>
 
 /** The writer of a ledger, with the records that it puts in by itself: one for all who write, so that none is left out. */
-export function writerOver(store: Store, drafting: DraftContext, limits: WriterLimits = {}): Writer {
+export function writerOver(store: Store, drafting: DraftContext, settings: WriterSettings = {}): Writer {
   return new Writer(store, {
     now: () => drafting.now(),
     noteClock: (from, to) => draftOwnRecord('ClockMovedBack', 'note_clock', OWN_ACTOR, { from, to }, drafting),
     sealSegment: (head) => sealingDraft(store, drafting, head),
-    ...limits,
+    ...settings,
   })
 }
 

@@ -59,6 +59,8 @@ export interface SealedRecord {
 
 /** Any of the values fits; all keys that are there must fit. Times are in the header's spelling. */
 export interface RecordFilter {
+  /** Positions, as another index found them: some thousands at once. */
+  readonly seq?: ReadonlySet<number>
   readonly run_id?: readonly string[]
   readonly correlation_id?: readonly string[]
   readonly causation_id?: readonly string[]

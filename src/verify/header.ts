@@ -124,7 +124,7 @@ function previousFault(value: unknown, seq: number): string | null {
 }
 
 /** The fault with the name of its key; a value that is not there is missing. */
-function named(key: keyof RecordHeader, header: RecordHeader, fault: string | null): string | null {
+function named<Key extends string>(key: Key, header: { readonly [Each in Key]?: unknown }, fault: string | null): string | null {
   if (fault === null) return null
   return header[key] === undefined ? `${key} is missing` : `${key} ${fault}`
 }
@@ -151,20 +151,47 @@ const KNOWN: ReadonlySet<string> = new Set<keyof RecordHeader>([
   'v',
 ])
 
-/** Why the optional values are illegal, or null. */
-function optionalFault(header: RecordHeader): string | null {
-  const { append_last_seq, causation_id, correlation_id, signers, tags, seq } = header
+/** The part of a header that its writer is given; the rest is where the record comes to stand. */
+export type HeaderFacts = Pick<RecordHeader, 'action' | 'actor' | 'outcome' | 'run_id' | 'schema' | 'stream' | 'timestamp' | 'type'> & {
+  readonly [Key in 'causation_id' | 'correlation_id' | 'signers' | 'tags']?: RecordHeader[Key] | undefined
+}
+
+/**
+ * Why these can't stand in a header, naming the key, or null where they are legal. Lists may still make the whole
+ * longer than a header may be: `checkHeader` of the whole finds that.
+ */
+export function checkFacts(header: HeaderFacts): string | null {
+  const { causation_id, correlation_id, signers, tags } = header
+  return (
+    named('action', header, stringFault(header.action)) ??
+    named('actor', header, stringFault(header.actor)) ??
+    named('outcome', header, outcomeFault(header.outcome)) ??
+    named('run_id', header, stringFault(header.run_id)) ??
+    named('schema', header, integerFault(header.schema, 1)) ??
+    named('stream', header, stringFault(header.stream)) ??
+    named('timestamp', header, timeFault(header.timestamp)) ??
+    named('type', header, stringFault(header.type)) ??
+    (causation_id === undefined ? null : named('causation_id', header, stringFault(causation_id))) ??
+    (correlation_id === undefined ? null : named('correlation_id', header, stringFault(correlation_id))) ??
+    (signers === undefined ? null : named('signers', header, listFault(signers))) ??
+    (tags === undefined ? null : named('tags', header, listFault(tags)))
+  )
+}
+
+/** Why the values that say where the record stands are illegal, or null. */
+function positionFault(header: RecordHeader): string | null {
+  const { append_last_seq, seq } = header
   if (append_last_seq !== undefined && (!Number.isSafeInteger(append_last_seq) || append_last_seq < seq)) {
     return `append_last_seq is not an integer from seq, ${seq}, to 2^53-1`
   }
-  if (causation_id !== undefined && stringFault(causation_id) !== null) return `causation_id ${stringFault(causation_id)}`
-  if (correlation_id !== undefined && stringFault(correlation_id) !== null) return `correlation_id ${stringFault(correlation_id)}`
-  if (signers === undefined && tags === undefined) return null
-  if (signers !== undefined && listFault(signers) !== null) return `signers ${listFault(signers)}`
-  if (tags !== undefined && listFault(tags) !== null) return `tags ${listFault(tags)}`
-  // Without lists no header comes near to this: seven strings of 512 bytes, each byte escaped, make 7 KiB.
-  const { header_bytes_max: max } = HEADER_LIMITS
-  return byteLength(formatHeader(header)) > max ? `the header is longer than ${max} bytes` : null
+  return (
+    named('entry_hash', header, hashFault(header.entry_hash)) ??
+    named('recorded_at', header, timeFault(header.recorded_at)) ??
+    named('seq', header, integerFault(seq, 0)) ??
+    named('previous_hash', header, previousFault(header.previous_hash, seq)) ??
+    named('stream_version', header, integerFault(header.stream_version, 0)) ??
+    named('v', header, header.v === FORMAT_VERSION ? null : `is not ${FORMAT_VERSION}`)
+  )
 }
 
 /**
@@ -173,23 +200,11 @@ function optionalFault(header: RecordHeader): string | null {
  */
 export function checkHeader(header: RecordHeader): string | null {
   for (const key of Object.keys(header)) if (!KNOWN.has(key)) return `${key} is not a key of a header`
-  return (
-    named('action', header, stringFault(header.action)) ??
-    named('actor', header, stringFault(header.actor)) ??
-    named('entry_hash', header, hashFault(header.entry_hash)) ??
-    named('outcome', header, outcomeFault(header.outcome)) ??
-    named('recorded_at', header, timeFault(header.recorded_at)) ??
-    named('run_id', header, stringFault(header.run_id)) ??
-    named('schema', header, integerFault(header.schema, 1)) ??
-    named('seq', header, integerFault(header.seq, 0)) ??
-    named('previous_hash', header, previousFault(header.previous_hash, header.seq)) ??
-    named('stream', header, stringFault(header.stream)) ??
-    named('stream_version', header, integerFault(header.stream_version, 0)) ??
-    named('timestamp', header, timeFault(header.timestamp)) ??
-    named('type', header, stringFault(header.type)) ??
-    named('v', header, header.v === FORMAT_VERSION ? null : `is not ${FORMAT_VERSION}`) ??
-    optionalFault(header)
-  )
+  const fault = checkFacts(header) ?? positionFault(header)
+  // Without lists no header comes near to the limit: seven strings of 512 bytes, each byte escaped, make 7 KiB.
+  if (fault !== null || (header.signers === undefined && header.tags === undefined)) return fault
+  const { header_bytes_max: max } = HEADER_LIMITS
+  return byteLength(formatHeader(header)) > max ? `the header is longer than ${max} bytes` : null
 }
 
 /** A test and a concatenation cost a quarter of JSON.stringify, which is left for what needs it. */

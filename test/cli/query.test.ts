@@ -17,6 +17,7 @@ const ENTRIES = Array.from({ length: 150 }, (_, i) => ({
   method_name: i % 3 === 0 ? 'plan' : 'write',
   correlation_id: `task-${Math.floor(i / 10)}`,
   timestamp_end: new Date(Date.UTC(2026, 1, 8, 4, i)).toISOString(),
+  prompt: i % 7 === 0 ? `Refund ${'please '.repeat(i % 5)}for bob@example.com` : `Case ${i}`,
   outcome: ['success', 'failure', 'denied', 'timeout'][i % 4],
   provider_name: i % 5 === 0 ? 'anthropic' : 'openai',
   model_name: i % 5 === 0 ? 'claude' : 'gpt',
@@ -82,6 +83,26 @@ describe.each(['audit', 'audit.db'])('query %s', (name) => {
     expect(await seqs('--limit', '100000')).toHaveLength(151)
     expect(await ok(['query', ledger, '--count', '--outcome', 'denied'])).toBe(`${fitting((_, i) => i % 4 === 2).length}\n`)
     expect(await ok(['query', ledger, '--count', '--json'])).toBe('{"count":151}\n')
+  })
+
+  test('by words: all of them, literally, in any order, ranked or by time', async () => {
+    const refunds = fitting((_, i) => i % 7 === 0)
+    expect(await seqs('--text', 'refund FOR')).toEqual(refunds)
+    expect(await seqs('--text', 'bob@example.com', '--newest', '--limit', '2')).toEqual(refunds.slice(-2).toReversed())
+    expect(await seqs('--text', 'refund OR case')).toEqual([])
+    const askedTwice = await seqs('--text', 'refund please', '--rank', '--limit', '3')
+    expect(askedTwice.every((seq) => (seq - 1) % 7 === 0 && (seq - 1) % 5 > 1)).toBe(true)
+    const { stdout, stderr } = await run(['query', ledger, '--text', 'refund', '--rank', '--limit', '10', '--json'])
+    const cursor = /--cursor (r151\.10) /.exec(stderr)?.[1] ?? ''
+    const rest = await seqs('--text', 'refund', '--rank', '--cursor', cursor)
+    const first = (jsonLines(stdout) as Line[]).map(({ header }) => header.seq)
+    expect([...first, ...rest].toSorted((a, b) => a - b)).toEqual(refunds)
+    expect(await ok(['query', ledger, '--text', 'refund', '--count'])).toBe(`${refunds.length}\n`)
+    expect(await ok(['query', ledger, '--text', 'refund', '--actor', 'coder', '--count'])).toBe(
+      `${fitting((_, i) => i % 7 === 0 && i % 2 === 1).length}\n`,
+    )
+    expect(jsonLines(await ok(['export', ledger, '--text', 'refund']))).toHaveLength(refunds.length)
+    expect(await ok(['stats', ledger])).toMatch(/^text index lag records +0$/m)
   })
 
   test('a table for people, as wide as the terminal', async () => {
@@ -152,6 +173,11 @@ describe.each(['audit', 'audit.db'])('query %s', (name) => {
     [['--cursor', 'x'], /cursor/],
     [['--cursor', 'n5'], /other order/],
     [['--bogus'], /unknown option/],
+    [['--text', '...'], /no word/],
+    [['--text', ''], /no word/],
+    [['--rank'], /--rank needs --text/],
+    [['--text', 'a', '--rank', '--newest'], /two orders/],
+    [['--text', 'a', '--rank', '--cursor', 'o5'], /other order/],
     [['one', 'more'], /too many arguments/],
   ])('%j is misuse', async (args, message) => {
     const { code, stdout, stderr } = await run(['query', ledger, ...args])

@@ -1,12 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { asFilter, asRange, asSelection, formatCursor } from '../../src/ledger/query.ts'
+import { asFilter, asRange, asSelection, formatCursor, formatRankCursor } from '../../src/ledger/query.ts'
 
 describe('asSelection', () => {
   test('says what an empty query means', () => {
     expect(asSelection({})).toEqual({
       order: 'oldest',
       limit: 100,
+      text: null,
+      offset: 0,
       selection: { filter: {}, from: 0, before: Infinity, reverse: false, limit: 101 },
     })
   })
@@ -39,8 +41,24 @@ describe('asSelection', () => {
     [{ cursor: 'x1' }, RangeError],
     [{ cursor: 'n5' }, RangeError],
     [{ cursor: 'o05' }, RangeError],
+    [{ cursor: 'r5.1' }, RangeError],
+    [{ order: 'rank' }, RangeError],
+    [{ order: 'rank', text: 'a', cursor: 'o5' }, RangeError],
+    [{ order: 'rank', text: 'a', cursor: 'r5' }, RangeError],
+    [{ order: 'rank', text: 'a', cursor: 'r5.0' }, RangeError],
+    [{ text: 1 }, TypeError],
+    [{ text: 'a'.repeat(4097) }, RangeError],
   ])('refuses %j', (query, error) => {
     expect(() => asSelection(query as never)).toThrow(error as never)
+  })
+
+  test('a cursor of a ranking names the records that were ranked, and how many places were read', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.integer({ min: 1, max: 1e9 }), (before, places) => {
+        const asked = asSelection({ text: 'a', order: 'rank', cursor: formatRankCursor(before, places) })
+        expect(asked).toMatchObject({ offset: places, selection: { from: 0, before, reverse: false } })
+      }),
+    )
   })
 
   test('a cursor goes on behind the record it names, in both orders', () => {

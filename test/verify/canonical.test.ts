@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import canonicalizeOracle from 'canonicalize'
 import { describe, expect, test } from 'vitest'
-import { CanonicalError, canonicalize, isCanonicalJson } from '../../src/verify/canonical.ts'
+import { CanonicalError, canonicalize, canonicalizeOwn, isCanonicalJson } from '../../src/verify/canonical.ts'
 import { scale } from '../helpers/scale.ts'
 
 const VECTORS = new URL('../../../shared/data/rfc8785/', import.meta.url)
@@ -64,6 +64,16 @@ describe('canonicalize', { timeout: scale(120_000, 1_800_000) }, () => {
     )
   })
 
+  test('gives the same text of an object that it may use up', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(key, jsonValue), { maxLength: 30 }), fc.boolean(), (members, isDated) => {
+        const value = Object.fromEntries(isDated ? [...members, ['date', new Date(0)]] : members)
+        const text = canonicalize(value)
+        expect(canonicalizeOwn(value)).toBe(text)
+      }),
+    )
+  })
+
   test('gives the same bytes by the short way and by the long way', () => {
     fc.assert(
       fc.property(jsonValue, (value) => {
@@ -94,6 +104,39 @@ describe('canonicalize', { timeout: scale(120_000, 1_800_000) }, () => {
     expect(
       canonicalize({ u: undefined, p: new Point(), d: new Date(1_795_378_533_123), s: [shared, shared], n: Object.create(null) }),
     ).toBe('{"d":"2026-11-22T20:15:33.123000Z","n":{},"p":{"x":0,"y":2},"s":[{"a":[1]},{"a":[1]}]}')
+  })
+
+  test('calls no toJSON, wherever it hides', () => {
+    const toJSON = (): never => {
+      throw new Error('was called')
+    }
+    const array = Object.assign([1, { b: 2, a: 1 }], { toJSON })
+    const hidden = Object.defineProperty({ b: [array], a: 0 }, 'toJSON', { value: toJSON, enumerable: false })
+    class Derived extends Array<number> {
+      toJSON = toJSON
+    }
+    expect(canonicalize({ hidden, derived: Derived.of(1, 2) })).toBe('{"derived":[1,2],"hidden":{"a":0,"b":[[1,{"a":1,"b":2}]]}}')
+  })
+
+  test('takes own members only, whatever is inherited', () => {
+    const derived = Object.assign(Object.create({ inherited: 1 }), { b: 2, a: 1 })
+    const prototype = Object.prototype as { haunted?: string }
+    prototype.haunted = 'x'
+    let text: string
+    try {
+      text = canonicalize({ derived, plain: { d: 4, c: 3 }, none: Object.assign(Object.create(null), { z: 0 }) })
+    } finally {
+      delete prototype.haunted
+    }
+    expect(text).toBe('{"derived":{"a":1,"b":2},"none":{"z":0},"plain":{"c":3,"d":4}}')
+  })
+
+  test('sorts many keys, and maps of ids, as few', () => {
+    for (const count of [1, 2, 23, 24, 25, 200]) {
+      const members = Array.from({ length: count }, (_, i) => [`k${(i * 7919) % count}`, { z: i, d: new Date(0) }] as const)
+      const value = { outer: [Object.fromEntries(members)], a: 1 }
+      expect(canonicalize(value)).toBe(canonicalizeOracle(JSON.parse(JSON.stringify(value).replaceAll('.000Z', '.000000Z'))))
+    }
   })
 
   test('takes numbers with an exponent, however large, and the largest exact integers', () => {

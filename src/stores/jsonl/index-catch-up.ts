@@ -62,7 +62,7 @@ function afterPosition({ segment, byte, length }: IndexPosition): { segment: num
 
 /**
  * One transaction's worth.
- * @throws LedgerError; `isBrokenIndex` says of which the cure is a new index
+ * @throws LedgerError; `isBrokenDatabase` says of which the cure is a new index
  */
 export function catchUpStep(database: Database, dir: string, end: CatchUpEnd, size: StepSize): CatchUpResult {
   database.exec('BEGIN IMMEDIATE')

@@ -3,9 +3,9 @@
  * disposable. Nothing in it is believed: a record that it names is read from its segment and looked at, and where the
  * two disagree the index is made anew. It serves as a note of what is durable, too, and that is looked at likewise.
  */
-import { statSync, unlinkSync } from 'node:fs'
 import { LedgerError } from '../../ledger/errors.ts'
 import { INDEX_COLUMNS_SQL, INDEX_STATEMENTS, TAGS_TABLE_SQL } from '../sql/columns.ts'
+import { derivedMismatch, isBrokenDatabase, removeDatabase } from '../sql/derived.ts'
 import { openDatabase } from '../sql/driver.ts'
 import type { Database, SqlRow } from '../sql/driver.ts'
 
@@ -28,7 +28,7 @@ export type MetaKey = 'schema' | 'position' | 'durable'
 
 /** The index names a record that is not there, or another one. */
 export function indexMismatch(what: string): LedgerError {
-  return new LedgerError('damaged', `the index does not agree with the segments (${what}): it is made anew`, { index_mismatch: true })
+  return derivedMismatch(`the index does not agree with the segments (${what}): it is made anew`)
 }
 
 /** It was closed, removed or replaced since it was last looked at: there is nothing wrong with what stands there now. */
@@ -38,18 +38,6 @@ export function indexGone(): LedgerError {
 
 export function isGoneIndex(error: unknown): boolean {
   return error instanceof LedgerError && error.details['index_gone'] === true
-}
-
-/** SQLITE_ERROR (no such table or column), CORRUPT, CONSTRAINT, MISMATCH, NOTADB. */
-const BROKEN_RESULTS = [1, 11, 19, 20, 26]
-const SQLITE_IOERR_SHORT_READ = 522
-
-/** True for errors that say the file is no good, not that the machine is in trouble: then it is made anew. */
-export function isBrokenIndex(error: unknown): boolean {
-  if (!(error instanceof LedgerError)) return false
-  if (error.details['index_mismatch'] === true) return true
-  const errcode = (error.details.cause as { errcode?: unknown } | undefined)?.errcode
-  return typeof errcode === 'number' && (BROKEN_RESULTS.includes(errcode & 0xff) || errcode === SQLITE_IOERR_SHORT_READ)
 }
 
 /** How a connection waits and how much it keeps in memory. */
@@ -64,8 +52,8 @@ export async function openIndex(path: string, tuning: IndexTuning): Promise<Data
     try {
       return await openWhole(path, tuning)
     } catch (error) {
-      if (attempt > 0 || !isBrokenIndex(error)) throw error
-      removeIndex(path)
+      if (attempt > 0 || !isBrokenDatabase(error)) throw error
+      removeDatabase(path)
     }
   }
 }
@@ -127,30 +115,6 @@ function createSchema(database: Database): void {
 
 function otherSchema(path: string): LedgerError {
   return indexMismatch(`${path} is of another version`)
-}
-
-/**
- * Removes the index. Whoever has it open goes on with the removed file and sees at their next use that it is gone.
- * The log goes first: SQLite would otherwise take it for that of a new file of the same name.
- */
-export function removeIndex(path: string): void {
-  for (const file of [`${path}-wal`, `${path}-shm`, `${path}-journal`, path]) {
-    try {
-      unlinkSync(file)
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== 'ENOENT') throw error
-    }
-  }
-}
-
-/** Which file stands there now, to see whether an open one is still it; null where there is none. */
-export function identityOf(path: string): string | null {
-  try {
-    const facts = statSync(path, { bigint: true, throwIfNoEntry: false })
-    return facts === undefined ? null : `${facts.dev}:${facts.ino}`
-  } catch {
-    return null
-  }
 }
 
 function readMetaText(database: Database, key: MetaKey): string | null {

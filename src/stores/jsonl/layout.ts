@@ -5,6 +5,7 @@
  *     ledger.json                                              says that the folder is a ledger
  *     writer.lock, writer.json                                 who writes (lock.ts)
  *     index.db                                                 derived, can be deleted at any time
+ *     text.db                                                  the full-text index, derived too (src/stores/text)
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
  */
 import { join } from 'node:path'

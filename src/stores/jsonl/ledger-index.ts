@@ -4,6 +4,7 @@
  */
 import { LedgerError } from '../../ledger/errors.ts'
 import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
+import { identityOf, isBrokenDatabase, removeDatabase } from '../sql/derived.ts'
 import type { Database } from '../sql/driver.ts'
 import { countRecords, SelectedRows, tallyRecords } from '../sql/select.ts'
 import { catchUpStep, indexPath, isOfLedger, isStillThere, LARGE_STEP, SMALL_STEP } from './index-catch-up.ts'
@@ -11,16 +12,13 @@ import type { CatchUpEnd } from './index-catch-up.ts'
 import {
   findRuns,
   findStreams,
-  identityOf,
   indexGone,
-  isBrokenIndex,
   isGoneIndex,
   openIndex,
   openIndexToRead,
   PLACE_COLUMNS,
   placeOf,
   readPosition,
-  removeIndex,
 } from './index-db.ts'
 import type { IndexedPlace, IndexPosition } from './index-db.ts'
 import { IndexThread } from './index-thread.ts'
@@ -135,7 +133,7 @@ export class LedgerIndex {
     try {
       return act()
     } catch (error) {
-      if (isBrokenIndex(error)) this.discard()
+      if (isBrokenDatabase(error)) this.discard()
       return otherwise
     }
   }
@@ -146,7 +144,7 @@ export class LedgerIndex {
    */
   heals(error: unknown): boolean {
     if (isGoneIndex(error)) return true
-    if (!isBrokenIndex(error)) return false
+    if (!isBrokenDatabase(error)) return false
     this.discard()
     return true
   }
@@ -156,7 +154,7 @@ export class LedgerIndex {
     this.#letGo()
     if (this.#access === 'guest') return
     try {
-      removeIndex(this.#path)
+      removeDatabase(this.#path)
     } catch {
       // Not allowed to: then it is not used, and the segments are scanned.
     }
@@ -215,7 +213,7 @@ export class LedgerIndex {
       try {
         if (catchUpStep(database, this.#dir, end, SMALL_STEP).done) return
       } catch (error) {
-        if (rebuilt || !isBrokenIndex(error)) throw error
+        if (rebuilt || !isBrokenDatabase(error)) throw error
         rebuilt = true
         this.discard()
       }
@@ -282,12 +280,13 @@ export class LedgerIndex {
     return new SelectedPlaces(database, selection, () => this.#database === database)
   }
 
+  /** Of the records before `before` alone: the thread may have added more by now, and the caller counts those itself. */
   async count(filter: RecordFilter, before: number): Promise<number> {
-    return countRecords(this.#covering(await this.#fresh(), before), filter)
+    return countRecords(this.#covering(await this.#fresh(), before), filter, before)
   }
 
   async tally(column: TallyColumn, filter: RecordFilter, before: number): Promise<Map<string, number>> {
-    return tallyRecords(this.#covering(await this.#fresh(), before), column, filter)
+    return tallyRecords(this.#covering(await this.#fresh(), before), column, filter, before)
   }
 
   /** Where the record at this position lies, by the index; null where it can't tell. */

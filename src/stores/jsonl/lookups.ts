@@ -70,7 +70,7 @@ function locate(request: StateRequest, overlay: Overlay, index: LedgerIndex | nu
   return { streams, wanted }
 }
 
-/** @throws LedgerError `isBrokenIndex` where a line is not what the index says */
+/** @throws LedgerError `isBrokenDatabase` where a line is not what the index says */
 function answer({ streams, wanted }: Located, pieces: readonly Buffer[]): Found {
   const runs = new Map<string, Uint8Array>()
   for (const [i, { place, skip, run_id, isRight }] of wanted.entries()) {

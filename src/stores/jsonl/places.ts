@@ -43,7 +43,7 @@ function stretches(segments: readonly Segment[], places: readonly IndexedPlace[]
 
 /**
  * The bytes at the places, in their order, each in memory of its own or shared with neighbours that were asked for too.
- * @throws LedgerError `isBrokenIndex` where the segments have no such places
+ * @throws LedgerError `isBrokenDatabase` where the segments have no such places
  */
 export async function readPlaces(files: FilePort, segments: readonly Segment[], places: readonly IndexedPlace[]): Promise<Buffer[]> {
   const lines: Buffer[] = Array.from({ length: places.length })

@@ -14,8 +14,8 @@ import type {
   StoreState,
   TallyColumn,
 } from '../../ledger/store.ts'
-import { formatLine } from '../../verify/record.ts'
 import { auditSegments } from './audit.ts'
+import { BatchEncoder } from './batch-encoder.ts'
 import type { LedgerEnd } from './end.ts'
 import { settleNow, writeNow } from './exit.ts'
 import { asFileError } from './files.ts'
@@ -64,6 +64,8 @@ export class WritingStore implements Store {
   readonly #writer: SegmentWriter
   readonly #reader: Reader
   readonly #known: KnownRecords
+  /** One batch at a time is under way, so one buffer serves them all. */
+  readonly #encoder = new BatchEncoder()
   #head: Head
   #underway: Batch | null = null
   #turn: Promise<unknown> | null = null
@@ -141,7 +143,7 @@ export class WritingStore implements Store {
 
   async #append(records: readonly SealedRecord[], expected: Head, newSegment: boolean): Promise<void> {
     this.#assertOpen()
-    const batch = this.#batch(records, expected)
+    const batch = this.#batch(records, expected, this.#encoder)
     if (batch === null) return
     if (this.#known.isCrowded(this.#head.size)) await this.#known.makeRoom()
     this.#underway = batch
@@ -154,7 +156,7 @@ export class WritingStore implements Store {
   }
 
   /** @throws LedgerError `head_moved` */
-  #batch(records: readonly SealedRecord[], expected: Head): Batch | null {
+  #batch(records: readonly SealedRecord[], expected: Head, encoder: BatchEncoder): Batch | null {
     const { size, hash } = this.#head
     if (expected.size !== size || expected.hash !== hash) {
       throw new LedgerError('head_moved', `the ledger has ${size} records, not ${expected.size}: read the head again`, {
@@ -162,16 +164,15 @@ export class WritingStore implements Store {
         actual_size: size,
       })
     }
-    let text = ''
     let seq = size
     for (const record of records) {
       if (record.header.seq !== seq) throw new RangeError(`a record of position ${record.header.seq} can't stand at ${seq}`)
-      text += `${formatLine(record)}\n`
       seq++
     }
     const last = records.at(-1)
     if (last === undefined) return null
-    return { records, bytes: Buffer.from(text), head: { size: seq, hash: last.hash, recorded_at: last.header.recorded_at } }
+    const bytes = encoder.encode(records)
+    return { records, bytes, head: { size: seq, hash: last.hash, recorded_at: last.header.recorded_at } }
   }
 
   /** The batch is durable. */
@@ -218,7 +219,8 @@ export class WritingStore implements Store {
   #appendNow(records: readonly SealedRecord[], expected: Head): void {
     this.#assertOpen()
     if (this.#underway !== null || this.#writer.isUnsettled) this.#settleNow()
-    const batch = this.#batch(records, expected)
+    // A buffer of its own: a thread may still be writing out of the other one.
+    const batch = this.#batch(records, expected, new BatchEncoder())
     if (batch === null) return
     writeNow(this.#writer, this.location, batch.bytes, this.#head.size)
     this.#accept(batch)

@@ -20,7 +20,7 @@ const claims = new Map<string, Claim>()
  * @throws LedgerError `unsupported` where another driver has the file open
  */
 export function claim(file: string, driver: string): () => void {
-  if (file === ':memory:') return () => {}
+  if (file === ':memory:' || file === '') return () => {}
   const key = realPath(file)
   const held = claims.get(key) ?? { driver, connections: 0 }
   if (held.driver !== driver) {

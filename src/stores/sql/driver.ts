@@ -67,12 +67,12 @@ interface RawDatabase {
 }
 
 /**
- * Opens a database file (or `:memory:`).
+ * Opens a database file, or `:memory:`, or as `''` a temporary file that has no name and ends with the connection.
  * @throws LedgerError `not_found` | `not_a_ledger` | `read_only` | `io_error` | `locked` | `unsupported`
  */
 export async function openDatabase(path: string, options: OpenDatabaseOptions = {}): Promise<Database> {
   const driver = options.driver ?? 'node:sqlite'
-  const file = path === ':memory:' ? path : resolve(path)
+  const file = isNameless(path) ? path : resolve(path)
   const open = driver === 'node:sqlite' ? openNodeSqlite : await loadBetterSqlite()
   const release = claim(file, driver)
   let database: DatabaseConnection
@@ -90,6 +90,10 @@ export async function openDatabase(path: string, options: OpenDatabaseOptions = 
     throw error
   }
   return database
+}
+
+function isNameless(path: string): boolean {
+  return path === ':memory:' || path === ''
 }
 
 /**
@@ -113,7 +117,7 @@ function loadNodeSqlite(): typeof import('node:sqlite') {
 /** By a URI: its `mode` alone can say that a file must be there already. */
 function openNodeSqlite(file: string, options: OpenDatabaseOptions): RawDatabase {
   const { DatabaseSync } = loadNodeSqlite()
-  const uri = file === ':memory:' ? null : pathToFileURL(file)
+  const uri = isNameless(file) ? null : pathToFileURL(file)
   if (uri !== null) {
     if (options.immutable === true) uri.search = '?mode=ro&immutable=1'
     else if (options.readOnly === true) uri.search = '?mode=ro'

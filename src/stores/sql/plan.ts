@@ -54,6 +54,8 @@ export interface Range {
 
 /** The filter in parts; null where no record can fit. */
 export interface Parts {
+  /** Ascending; null where any position fits. */
+  readonly seqs: readonly number[] | null
   readonly equalities: readonly Equality[]
   readonly tags: readonly string[]
   readonly ranges: readonly Range[]
@@ -63,6 +65,7 @@ export interface Parts {
 export type Driver =
   | { readonly kind: 'seq' }
   | { readonly kind: 'nothing' }
+  | { readonly kind: 'positions'; readonly seqs: readonly number[] }
   | { readonly kind: 'equality'; readonly equality: Equality }
   | { readonly kind: 'tag'; readonly tag: string }
   | { readonly kind: 'range'; readonly range: Range }
@@ -87,6 +90,8 @@ function splitFilter(filter: RecordFilter): Parts | null {
     if (values.length === 0) return null
     equalities.push({ column, values })
   }
+  const seqs = filter.seq === undefined ? null : [...filter.seq].sort((a, b) => a - b)
+  if (seqs?.length === 0) return null
   const tags = [...new Set(filter.tags ?? [])]
   if (!tags.every((tag) => tag.isWellFormed())) return null
   const ranges: Range[] = []
@@ -97,11 +102,11 @@ function splitFilter(filter: RecordFilter): Parts | null {
     if (since === undefined && until === undefined) continue
     ranges.push({ column, since: since === undefined ? null : timeMicros(since), until: until === undefined ? null : timeMicros(until) })
   }
-  return { equalities, tags, ranges }
+  return { seqs, equalities, tags, ranges }
 }
 
 const NOTHING: Plan = {
-  parts: { equalities: [], tags: [], ranges: [] },
+  parts: { seqs: null, equalities: [], tags: [], ranges: [] },
   indexed: new Set(),
   driver: { kind: 'nothing' },
   from: 0,
@@ -112,8 +117,10 @@ const NOTHING: Plan = {
 export function planFilter(database: Database, filter: RecordFilter, ordered: boolean): Plan {
   const parts = splitFilter(filter)
   if (parts === null) return NOTHING
-  const { equalities, tags, ranges } = parts
+  const { seqs, equalities, tags, ranges } = parts
   const plan = { parts, indexed: indexedColumns(database), from: 0, before: Infinity }
+  // They are few, and no index knows better where the records are.
+  if (seqs !== null) return { ...plan, driver: { kind: 'positions', seqs } }
   const candidates: Driver[] = [
     ...equalities.map((equality) => ({ kind: 'equality', equality }) as const),
     ...tags.map((tag) => ({ kind: 'tag', tag }) as const),
@@ -193,6 +200,8 @@ function spanOf(database: Database, range: Range): { entries: number; first: num
 /** The condition that drives, to be answered by its index; null where none does. */
 export function driving(driver: Driver): ColumnTest | null {
   switch (driver.kind) {
+    case 'positions':
+      return among(driver.seqs)
     case 'equality':
       return anyOf(driver.equality.column, driver.equality.values)
     case 'tag':
@@ -202,6 +211,10 @@ export function driving(driver: Driver): ColumnTest | null {
     default:
       return null
   }
+}
+
+function among(seqs: readonly number[]): ColumnTest {
+  return (table) => ({ sql: `${table}seq IN (SELECT value FROM json_each(?))`, params: [JSON.stringify(seqs)] })
 }
 
 /** `values` has at least one. */

@@ -9,19 +9,19 @@ const MERGED_VALUES_MAX = 32
 /** Positions that are fetched at once where the rows can't be streamed: each fetch may sort all that is left. */
 const POSITIONS_MAX = 16_384
 
-/** Number of records that fit. */
-export function countRecords(database: Database, filter: RecordFilter): number {
+/** Number of records before this position that fit. */
+export function countRecords(database: Database, filter: RecordFilter, before = Infinity): number {
   const plan = planFilter(database, filter, false)
   if (plan.driver.kind === 'nothing') return 0
-  const { tables, where, params } = clauses(plan, driving(plan.driver), {}, false)
+  const { tables, where, params } = clauses(plan, driving(plan.driver), { before }, false)
   return Number(database.cached(`SELECT count(*) AS n FROM ${tables} ${where}`).get(...params)?.['n'] ?? 0)
 }
 
-/** Number of records that fit, by a column's values; records without the value are left out. */
-export function tallyRecords(database: Database, column: TallyColumn, filter: RecordFilter): Map<string, number> {
+/** Number of records before this position that fit, by a column's values; records without the value are left out. */
+export function tallyRecords(database: Database, column: TallyColumn, filter: RecordFilter, before = Infinity): Map<string, number> {
   const plan = planFilter(database, filter, false)
   if (plan.driver.kind === 'nothing') return new Map()
-  const { tables, where, params } = clauses(plan, driving(plan.driver), {}, true)
+  const { tables, where, params } = clauses(plan, driving(plan.driver), { before }, true)
   const known = `${where === '' ? 'WHERE' : `${where} AND`} records.${column} IS NOT NULL`
   const rows = database
     .cached(`SELECT records.${column} AS value, count(*) AS n FROM ${tables} ${known} GROUP BY records.${column}`)
@@ -174,8 +174,8 @@ function clauses(plan: Plan, driver: ColumnTest | null, bounds: Bounds, wantsRow
   if (name === 'driver' && (wantsRow || tests.length > 0))
     joined.push({ sql: 'CROSS JOIN records ON records.seq = driver.seq', params: [] })
 
-  // The plus: else SQLite would rather walk the whole table in its order than sort what the index of a range gives.
-  const seq = `${plan.driver.kind === 'range' ? '+' : ''}${name}.seq`
+  // The plus: else SQLite would rather walk the whole table in its order than sort what the index of a range, or a list, gives.
+  const seq = `${plan.driver.kind === 'range' || plan.driver.kind === 'positions' ? '+' : ''}${name}.seq`
   const from = Math.max(bounds.from ?? 0, plan.from)
   const before = Math.min(bounds.before ?? Infinity, plan.before)
   const where = [

@@ -87,6 +87,7 @@ function findsByName(column: (typeof NAMES)[number]): Scenario {
 function someFilter(random: SeededRandom): RecordFilter {
   const few = (): string[] => Array.from({ length: 1 + random.below(4) }, () => random.pick(VALUES))
   const all: { [Key in keyof RecordFilter]-?: () => NonNullable<RecordFilter[Key]> } = {
+    seq: () => new Set(Array.from({ length: random.below(60) }, () => random.below(250))),
     run_id: () => Array.from({ length: 1 + random.below(60) }, () => `run-${random.below(250)}`),
     correlation_id: few,
     causation_id: few,

@@ -17,6 +17,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { fitsFilter, indexedName } from '../../../src/ledger/filter.ts'
 import type { RecordFilter, Store } from '../../../src/ledger/store.ts'
 import { openJsonlStore } from '../../../src/stores/jsonl/index.ts'
+import { LedgerIndex } from '../../../src/stores/jsonl/ledger-index.ts'
 import { linesOf, textOf } from '../../../src/testing/checks.ts'
 import { LEDGER_CREATED, SampleChain } from '../../../src/testing/sample-chain.ts'
 import type { Sample } from '../../../src/testing/sample-chain.ts'
@@ -175,6 +176,24 @@ describe.each(Object.entries(HARM))('%s', (_, harm) => {
       })
     }
   })
+})
+
+test('what the index got meanwhile is not counted a second time', async () => {
+  const { dir, chain } = await made()
+  const index = await LedgerIndex.open(dir, 'guest')
+  try {
+    // Whoever counts has asked for the records before here, and scans the others; the index went on since.
+    for (const before of [1, 100, chain.head.size]) {
+      for (const [i, found] of expected(chain, FILTERS).entries()) {
+        const fitting = found.filter(([seq]) => seq < before)
+        expect(await index.count(FILTERS[i]!, before), JSON.stringify(FILTERS[i])).toBe(fitting.length)
+        const tally = await index.tally('outcome', FILTERS[i]!, before)
+        expect([...tally.values()].reduce((sum, n) => sum + n, 0)).toBe(fitting.length)
+      }
+    }
+  } finally {
+    await index.close(null)
+  }
 })
 
 test('who looks for records changes nothing, not even the index', async () => {

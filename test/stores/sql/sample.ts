@@ -94,6 +94,7 @@ const anyOf = fc.array(fc.oneof({ weight: 5, arbitrary: name }, { weight: 1, arb
 
 export const filters: fc.Arbitrary<RecordFilter> = fc.record(
   {
+    seq: fc.array(fc.nat(60), { maxLength: 60 }).map((seqs) => new Set(seqs)),
     run_id: fc.array(
       fc.nat(50).map((seq) => `run-${seq}`),
       { maxLength: 50 },

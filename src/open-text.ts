@@ -1,0 +1,78 @@
+/** The full-text index of a ledger: where it is kept, and who works on it. */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Store } from './ledger/store.ts'
+import { locate, openStore } from './open-store.ts'
+import type { Place, StoreOptions } from './open-store.ts'
+import { Thread } from './stores/sql/thread.ts'
+import { LARGE_STEP, SMALL_STEP } from './stores/text/catch-up.ts'
+import type { StepSize } from './stores/text/catch-up.ts'
+import { FullTextIndex } from './stores/text/text-index.ts'
+import type { FullTextMode } from './stores/text/text-index.ts'
+import { TextService } from './stores/text/text-service.ts'
+import type { TextRequest } from './stores/text/text-service.ts'
+
+/** What the thread is told at its start. */
+export interface TextWorkerData {
+  readonly location: string
+  readonly path: string | null
+  readonly driver: 'node:sqlite' | 'better-sqlite3'
+}
+
+export interface OpenedService {
+  readonly service: TextService
+  readonly close: () => Promise<void>
+}
+
+const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './text-worker.ts' : './text-worker.js', import.meta.url)
+
+/** Beside the ledger, and never inside its database, where filling it would take the lock that appends need. */
+function textIndexPath(place: Place): string | null {
+  if (place.kind === 'memory') return null
+  if (place.kind === 'sqlite') return `${place.path}-text`
+  // One exported file has no place of its own.
+  return statSync(place.path, { throwIfNoEntry: false })?.isDirectory() === true ? join(place.path, 'text.db') : null
+}
+
+/** The service over a store of its own, which it only reads. */
+export async function openTextService({ location, path, driver }: TextWorkerData, step: StepSize): Promise<OpenedService> {
+  const store = await openStore(location, { readOnly: true, driver })
+  const service = new TextService({ store, path, driver, step })
+  return {
+    service,
+    close: async () => {
+      service.close()
+      await store.close()
+    },
+  }
+}
+
+export interface TextOptions extends StoreOptions {
+  readonly fullText?: FullTextMode | undefined
+}
+
+/** @param workerFile the thread's program */
+export function textIndexFor(location: string | URL, store: Store, options: TextOptions, workerFile: URL = WORKER_FILE): FullTextIndex {
+  const mode = options.fullText ?? 'on-demand'
+  const driver = options.driver ?? 'node:sqlite'
+  const place = options.store === undefined ? locate(location) : null
+  if (place === null || place.kind === 'memory') {
+    // No other thread can read it: the index is in this one, over the same store.
+    const service = new TextService({ store, path: null, driver, step: SMALL_STEP })
+    return new FullTextIndex({
+      mode,
+      path: null,
+      driver,
+      thread: null,
+      openService: async () => ({ service, close: async () => service.close() }),
+    })
+  }
+  const data: TextWorkerData = { location: `${place.kind}:${place.path}`, path: textIndexPath(place), driver }
+  const thread = new Thread<TextRequest>(workerFile, data, 'cortex-ledger text')
+  return new FullTextIndex({ mode, path: data.path, driver, thread, openService: () => openTextService(data, SMALL_STEP) })
+}
+
+/** On a thread of its own there is time. */
+export function openTextServiceOnThread(data: TextWorkerData): Promise<OpenedService> {
+  return openTextService(data, LARGE_STEP)
+}
