@@ -36,8 +36,8 @@ const SALT_STRIDE_DIGITS = 24
 const SALTS_AT_ONCE = 64
 
 /**
- * Salts of records: 16 fresh bytes each, in canonical base64url. They are spelled many at once: one by one they cost
- * 0.6 µs, so 0.1 µs. Source: docs/format.md, "The salt and the entry".
+ * Salts of records: 16 fresh bytes each, in canonical base64url. They are spelled many at once, since each call
+ * of the encoder costs more than 16 bytes do. Source: docs/format.md, "The salt and the entry".
  */
 export function saltsFrom(random: Random): () => string {
   let digits = ''

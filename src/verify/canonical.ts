@@ -113,7 +113,7 @@ class Walk {
     if (depth >= this.depthMax) this.refuseDepth(value, depth)
     const isArray = Array.isArray(value)
     const prototype: unknown = Object.getPrototypeOf(value)
-    // Also one that no enumeration shows: JSON.stringify would call it. (`in` takes ten times as long.)
+    // Also one that no enumeration shows: JSON.stringify would call it. (`in` takes twice as long.)
     const mustCopy = (value as { readonly toJSON?: unknown }).toJSON !== undefined
     const isForeign = prototype !== (isArray ? Array.prototype : Object.prototype) && prototype !== null
     if (isForeign) {
@@ -198,7 +198,7 @@ function isEnumerable(value: object): boolean {
   return false
 }
 
-/** Sorts in place by UTF-16 code unit. By insertion: for the few keys of an object five times as fast as `sort`. */
+/** Sorts in place by UTF-16 code unit. By insertion: an object has few keys, and `sort` takes 0.1 µs for three. */
 function sortKeys(keys: string[]): string[] {
   for (let i = 1; i < keys.length; i++) {
     const key = keys[i]!
