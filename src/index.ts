@@ -15,9 +15,13 @@ export type { CallHandle, CallInfo, CallOptions } from './ledger/call.ts'
 export type { EventInput, Mask, RecordOptions } from './ledger/draft.ts'
 export type { JsonObject, JsonValue, LedgerEntry, LedgerEntryInput, ParseResult } from './ledger/entry.ts'
 export type { AuditOptions } from './ledger/audit.ts'
-export type { LedgerStats, LedgerWarning, QueryPage } from './ledger/ledger.ts'
+export type { QueryPage } from './ledger/ledger.ts'
+export type { LedgerStats } from './ledger/stats.ts'
+export type { LedgerWarning } from './ledger/warning.ts'
+export type { CheckpointOptions, SignedCheckpoint } from './ledger/checkpoints.ts'
+export type { LedgerTree } from './ledger/tree.ts'
 export type { LedgerOptions } from './ledger/founding.ts'
-export type { ExpectedVersion, Receipt } from './ledger/plan.ts'
+export type { ExpectedVersion, Inclusion, Receipt } from './ledger/plan.ts'
 export type { Criteria, Query, ReadRange } from './ledger/query.ts'
 export type { BatchLimits, QueueLimits } from './ledger/queue.ts'
 export type {
@@ -33,6 +37,8 @@ export type {
   StoreDescription,
   StoreState,
   TallyColumn,
+  TreeFiles,
+  TreeText,
 } from './ledger/store.ts'
 export type { TextFigures, TextOrder } from './ledger/text.ts'
 export { fitsFilter, indexedName } from './ledger/filter.ts'

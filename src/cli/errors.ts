@@ -34,6 +34,8 @@ const EXIT_OF: Record<LedgerErrorCode, number> = {
   head_moved: EXIT.refused,
   locked: EXIT.refused,
   already_exists: EXIT.refused,
+  behind_checkpoint: EXIT.refused,
+  forked: EXIT.refused,
 }
 
 /** Arguments that mean nothing, told in a sentence that says what to type instead. */

@@ -42,6 +42,10 @@ export const LEDGER_ERROR_CODES = [
   'unsupported',
   /** A key file is missing, unreadable, or not this ledger's. */
   'key_error',
+  /** The ledger has fewer records than this machine remembers to have signed: it was cut, or is an older copy. */
+  'behind_checkpoint',
+  /** The ledger is not the one that this machine remembers to have signed, nor its continuation. */
+  'forked',
 ] as const
 
 export type LedgerErrorCode = (typeof LEDGER_ERROR_CODES)[number]

@@ -9,14 +9,19 @@ import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
 import type { DraftContext, Mask } from './draft.ts'
 import type { JsonObject } from './entry.ts'
 import { LedgerError } from './errors.ts'
-import { keyOfNewLedger, readKeyFile } from './keys.ts'
+import { refuseFoundingAnew, refuseOtherThanRemembered } from './checkpoints.ts'
+import type { CheckpointOptions } from './checkpoints.ts'
+import { keyOfNewLedger } from './keys.ts'
 import type { Signer } from './keys.ts'
-import type { LedgerParts, LedgerWarning } from './ledger.ts'
+import type { LedgerParts } from './ledger.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
 import { saltsFrom, systemRandom, uint32sFrom } from './random.ts'
 import type { Random } from './random.ts'
 import { LedgerRecord } from './record.ts'
+import { OriginMemory } from './remembered.ts'
 import { writerOver } from './rotation.ts'
+import { isNoKey, SigningKeys } from './signing-keys.ts'
+import type { LedgerWarning } from './warning.ts'
 import type { Store } from './store.ts'
 
 /** What can be said about a ledger whatever keeps it. */
@@ -25,8 +30,12 @@ export interface LedgerOptions {
   readonly origin?: string | undefined
   /** File of the ledger's key; of a new ledger it is made there unless it is there. */
   readonly key?: string | undefined
-  /** Signs for the ledger in place of a key file; null for a ledger without any key. */
+  /** Signs for the ledger in place of a key file; null for one without any key, or to go on without signing. */
   readonly signer?: Signer | null | undefined
+  /** When a checkpoint is signed by itself; false: only on demand. */
+  readonly checkpoints?: CheckpointOptions | false | undefined
+  /** Where this machine remembers what was signed; `${XDG_STATE_HOME:-~/.local/state}/cortex-ledger` unless said. */
+  readonly stateFolder?: string | undefined
   /** Who causes events that name no actor. */
   readonly actor?: string | undefined
   readonly clock?: Clock | undefined
@@ -74,9 +83,16 @@ function draftingContext(options: LedgerOptions, clock: Clock): DraftContext {
   }
 }
 
+/** What this machine remembers of an origin; nothing of a ledger that is gone with its process. */
+function memoryOf(store: Store, origin: string, options: LedgerOptions): OriginMemory | null {
+  return store.kind === 'memory' ? null : new OriginMemory(origin, options.stateFolder)
+}
+
 /** Writes record 0. Where another process was faster, its record 0 stands. */
-async function found(store: Store, options: LedgerOptions, drafting: DraftContext): Promise<string | null> {
+async function found(store: Store, options: LedgerOptions, drafting: DraftContext): Promise<{ path: string | null; key: string | null }> {
   const origin = options.origin ?? `localhost/${randomUUID()}`
+  const memory = memoryOf(store, origin, options)
+  if (memory !== null) await refuseFoundingAnew(store.location, origin, memory)
   const { signer, path } = await signerOfNewLedger(store, origin, options, drafting.random)
   const data: JsonObject = { format: 'cortex-ledger/v1', keys: signer === null ? [] : [signer.verifierKey], origin }
   const draft = draftOwnRecord('LedgerCreated', 'create', origin, data, drafting)
@@ -85,7 +101,7 @@ async function found(store: Store, options: LedgerOptions, drafting: DraftContex
   } catch (error) {
     if (!(error instanceof LedgerError && error.code === 'version_conflict')) throw error
   }
-  return path
+  return { path, key: signer?.verifierKey ?? null }
 }
 
 async function signerOfNewLedger(
@@ -106,10 +122,12 @@ async function signerOfNewLedger(
   }
   // A ledger that lives in memory leaves nothing behind, no key either.
   if (store.kind === 'memory' && options.key === undefined) return { signer: null, path: null }
-  return keyOfNewLedger(origin, random, options.key ?? (process.env['CORTEX_LEDGER_KEY'] || undefined))
+  const path = options.key ?? (process.env['CORTEX_LEDGER_KEY'] || undefined)
+  if (isNoKey(path)) return { signer: null, path: null }
+  return keyOfNewLedger(origin, random, path)
 }
 
-async function checkIdentity(identity: Identity, store: Store, options: LedgerOptions): Promise<void> {
+function checkIdentity(identity: Identity, store: Store, options: LedgerOptions): void {
   if (options.origin !== undefined && options.origin !== identity.origin) {
     throw new LedgerError(
       'not_a_ledger',
@@ -118,14 +136,6 @@ async function checkIdentity(identity: Identity, store: Store, options: LedgerOp
         expected: options.origin,
         found: identity.origin,
       },
-    )
-  }
-  const named = options.signer ?? (options.key === undefined ? null : await readKeyFile(options.key))
-  if (named !== null && !identity.keys.includes(named.verifierKey)) {
-    throw new LedgerError(
-      'key_error',
-      `the key ${named.verifierKey} is not one of the ledger ${identity.origin}: give the key that was made with it`,
-      { known: identity.keys },
     )
   }
 }
@@ -152,42 +162,57 @@ async function recordRecovery(store: Store, drafting: DraftContext, warn: Ledger
   })
 }
 
+type CommonParts = Pick<LedgerParts, 'store' | 'clock' | 'drafting' | 'warn'>
+
+async function partsForReading(store: Store, options: LedgerOptions, common: CommonParts): Promise<LedgerParts> {
+  // A damaged ledger must open for reading, so that it can be looked into and verified.
+  const identity = await readIdentity(store).catch(() => null)
+  if (identity !== null) checkIdentity(identity, store, options)
+  const keys = new SigningKeys(store, identity?.origin ?? '', [], { signer: null })
+  return { ...common, ...identityParts(identity), keyFile: null, isNew: false, keys, memory: null, ...limits(options) }
+}
+
+async function partsForWriting(store: Store, options: LedgerOptions, mustCreate: boolean, common: CommonParts): Promise<LedgerParts> {
+  const { head } = await store.state({ streams: [], run_ids: [] })
+  const isNew = head.size === 0
+  if (mustCreate && !isNew)
+    throw new LedgerError('already_exists', `there is a ledger at ${store.location} already: choose another path, or open it`, {
+      location: store.location,
+    })
+  const founded = isNew ? await found(store, options, common.drafting) : null
+  const keyFile = founded?.path ?? null
+  const identity = await readIdentity(store)
+  if (identity === null)
+    throw new LedgerError('damaged', `the ledger at ${store.location} has no readable record 0: run verify to see what is wrong`)
+  checkIdentity(identity, store, options)
+  const memory = memoryOf(store, identity.origin, options)
+  // Before anything is written.
+  if (!isNew && memory !== null) await refuseOtherThanRemembered(store, identity.origin, memory)
+  // Where another process was faster, its key counts.
+  const isOwnKey = keyFile !== null && identity.keys.includes(founded?.key ?? '')
+  const keys = new SigningKeys(store, identity.origin, identity.keys, isOwnKey ? { ...options, key: keyFile } : options)
+  await keys.open()
+  if (!isNew) await recordRecovery(store, common.drafting, common.warn)
+  return { ...common, ...identityParts(identity), keyFile, isNew, keys, memory, ...limits(options) }
+}
+
+function identityParts(identity: Identity | null): Pick<LedgerParts, 'origin' | 'verifierKey'> {
+  return { origin: identity?.origin ?? null, verifierKey: identity?.keys[0] ?? null }
+}
+
+function limits(options: LedgerOptions): Pick<LedgerParts, 'queue' | 'batch' | 'checkpoints'> {
+  return { queue: options.queue, batch: options.batch, checkpoints: options.checkpoints ?? {} }
+}
+
 /** What was asked for and what the process should be told: everything a `Ledger` is made of. Closes the store where it fails. */
 export async function ledgerParts(store: Store, options: LedgerOptions, mustCreate: boolean): Promise<LedgerParts> {
   const clock = options.clock ?? systemClock
   const drafting = draftingContext(options, clock)
   const warn = options.onWarning ?? ((warning) => process.emitWarning(warning.message, { type: 'LedgerWarning', code: warning.code }))
   try {
-    let keyFile: string | null = null
-    let identity: Identity | null = null
-    if (store.readOnly) {
-      // A damaged ledger must open for reading, so that it can be looked into and verified.
-      identity = await readIdentity(store).catch(() => null)
-      if (identity !== null) await checkIdentity(identity, store, options)
-    } else {
-      const { head } = await store.state({ streams: [], run_ids: [] })
-      if (head.size === 0) keyFile = await found(store, options, drafting)
-      else if (mustCreate)
-        throw new LedgerError('already_exists', `there is a ledger at ${store.location} already: choose another path, or open it`, {
-          location: store.location,
-        })
-      else await recordRecovery(store, drafting, warn)
-      identity = await readIdentity(store)
-      if (identity === null)
-        throw new LedgerError('damaged', `the ledger at ${store.location} has no readable record 0: run verify to see what is wrong`)
-      await checkIdentity(identity, store, options)
-    }
-    return {
-      store,
-      clock,
-      drafting,
-      origin: identity?.origin ?? null,
-      verifierKey: identity?.keys[0] ?? null,
-      keyFile,
-      queue: options.queue,
-      batch: options.batch,
-      warn,
-    }
+    return store.readOnly
+      ? await partsForReading(store, options, { store, clock, drafting, warn })
+      : await partsForWriting(store, options, mustCreate, { store, clock, drafting, warn })
   } catch (error) {
     await store.close().catch(() => {})
     throw error

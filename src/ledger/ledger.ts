@@ -3,59 +3,43 @@
  * no method. `AuditLedger` of src/open.ts adds `open`, which knows the stores.
  */
 import type { VerificationReport } from '../verify/report.ts'
-import { formatTime } from '../verify/time.ts'
+import { hashHex } from '../verify/tree.ts'
 import { auditStore } from './audit.ts'
 import type { AuditOptions } from './audit.ts'
 import { CallInProgress } from './call.ts'
 import type { CallHandle, CallInfo, CallOptions } from './call.ts'
-import { draftCapture } from './capture.ts'
+import { Captures } from './captures.ts'
+import { Checkpoints } from './checkpoints.ts'
+import type { CheckpointOptions, SignedCheckpoint } from './checkpoints.ts'
 import type { Clock } from './clock.ts'
-import { draftCall, draftEvent, draftOwnRecord, OWN_ACTOR } from './draft.ts'
+import { draftCall, draftEvent } from './draft.ts'
 import type { Draft, DraftContext, EventInput, RecordOptions } from './draft.ts'
 import type { LedgerEntryInput } from './entry.ts'
 import { LedgerError } from './errors.ts'
 import { drainAtExit, forgetAtExit } from './exit.ts'
 import { LIMITS } from './limits.ts'
-import type { ExpectedVersion, Receipt } from './plan.ts'
+import type { ExpectedVersion, Inclusion, Receipt } from './plan.ts'
 import { asFilter, asRange, asSelection, formatCursor, formatRankCursor, textOf } from './query.ts'
 import type { AskedPage, Criteria, Query, ReadRange } from './query.ts'
 import { LedgerRecord } from './record.ts'
+import type { OriginMemory } from './remembered.ts'
 import { writerOver } from './rotation.ts'
+import type { SigningKeys } from './signing-keys.ts'
+import { storedStats } from './stats.ts'
+import type { LedgerStats } from './stats.ts'
 import { TALLY_COLUMNS } from './store.ts'
-import type { Head, Selection, Store, StoreDescription, TallyColumn } from './store.ts'
-import type { TextFigures, TextIndex } from './text.ts'
+import type { Head, Selection, Store, TallyColumn } from './store.ts'
+import type { TextIndex } from './text.ts'
 import { TextSearch } from './text-search.ts'
+import { LedgerTree } from './tree.ts'
+import type { LedgerWarning } from './warning.ts'
 import type { Writer } from './writer.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
-
-/** Something the owner should know that is no error of a call of theirs. */
-export interface LedgerWarning {
-  readonly code: 'recording_failed' | 'torn_tail_moved'
-  readonly message: string
-  readonly error?: LedgerError
-}
 
 export interface QueryPage {
   readonly records: readonly LedgerRecord[]
   /** Give it to the next query for the next page; null where this is the last. */
   readonly cursor: string | null
-}
-
-export interface LedgerStats {
-  readonly origin: string | null
-  readonly size: number
-  /** Hash of the last record, or null where there is none. */
-  readonly head: string | null
-  readonly recorded: { readonly first: string | null; readonly last: string | null }
-  readonly outcomes: { readonly [outcome: string]: number }
-  readonly types: { readonly [type: string]: number }
-  /** Records that wait to be written by this process. */
-  readonly pending: number
-  /** Captured calls of this process that could not be recorded and are in no gap record yet. */
-  readonly unrecorded: number
-  readonly store: StoreDescription
-  /** The full-text index, and how many records it does not have yet; null where there is none. */
-  readonly text: (TextFigures & { readonly lag_records: number }) | null
 }
 
 export interface LedgerParts {
@@ -68,17 +52,17 @@ export interface LedgerParts {
   readonly verifierKey: string | null
   /** Where a key file was made at opening. */
   readonly keyFile: string | null
+  /** Record 0 was written just now. */
+  readonly isNew: boolean
+  readonly keys: SigningKeys
+  /** Null for a ledger that is gone with its process, and for one that is only read. */
+  readonly memory: OriginMemory | null
+  readonly checkpoints: CheckpointOptions | false
   readonly queue: Partial<QueueLimits> | undefined
   readonly batch: Partial<BatchLimits> | undefined
   readonly warn: (warning: LedgerWarning) => void
   /** Finds records by their words; absent where nothing does. */
   readonly text?: TextIndex
-}
-
-interface Gap {
-  readonly records_lost: number
-  readonly since: string
-  readonly until: string
 }
 
 const EVERYTHING: Selection = { filter: {}, from: 0, before: Infinity, reverse: false, limit: Infinity }
@@ -91,11 +75,11 @@ export class Ledger {
   readonly #clock: Clock
   readonly #drafting: DraftContext
   readonly #writer: Writer
-  readonly #warn: (warning: LedgerWarning) => void
   readonly #text: TextIndex | null
   readonly #search: TextSearch
-  readonly #capturing = new Set<Promise<unknown>>()
-  #gap: Gap | null = null
+  readonly #captures: Captures
+  readonly #tree: LedgerTree
+  readonly #checkpoints: Checkpoints
   #closing: Promise<void> | null = null
 
   protected constructor(parts: LedgerParts) {
@@ -105,15 +89,23 @@ export class Ledger {
     this.origin = parts.origin
     this.verifierKey = parts.verifierKey
     this.keyFile = parts.keyFile
-    this.#warn = parts.warn
     this.#text = parts.text ?? null
     this.#search = new TextSearch(parts.store, this.#text)
+    this.#tree = new LedgerTree(parts.store)
+    this.#checkpoints = checkpointsOf(parts, this.#tree)
     this.#writer = writerOver(parts.store, parts.drafting, {
       queue: parts.queue,
       batch: parts.batch,
-      answered: (size) => this.#text?.follow(size),
+      answered: (size, records) => {
+        this.#text?.follow(size)
+        this.#tree.follow(records)
+        this.#checkpoints.follow(size)
+      },
+      inclusion: (seq) => this.#included(seq),
     })
+    this.#captures = new Captures({ ...parts, submit: (draft) => this.#submit([draft], draft.stream, 'any') })
     if (!parts.store.readOnly) drainAtExit(this.#writer)
+    if (parts.isNew) this.#checkpoints.follow(1)
   }
 
   get location(): string {
@@ -194,11 +186,11 @@ export class Ledger {
     let started: string | undefined
     if (capture === 'start-and-end') {
       started = this.#drafting.newId()
-      await this.#capture(call.started(started), { ...recordOptions, stream, outcome: 'unknown' }, 'AgentCallStarted')
+      await this.#captures.record(call.started(started), { ...recordOptions, stream, outcome: 'unknown' }, 'AgentCallStarted')
     }
     const ended: RecordOptions = started === undefined ? { ...recordOptions, stream } : { ...recordOptions, stream, causation_id: started }
     const recorded = async (entry: LedgerEntryInput, outcome: RecordOptions['outcome']): Promise<void> => {
-      const capturing = this.#capture(entry, { ...ended, outcome: options.outcome ?? outcome }, 'AgentCallCompleted')
+      const capturing = this.#captures.record(entry, { ...ended, outcome: options.outcome ?? outcome }, 'AgentCallCompleted')
       if (durable === true) await capturing
     }
     let result: T
@@ -211,44 +203,6 @@ export class Ledger {
     }
     await recorded(call.returned(result, output), undefined)
     return result
-  }
-
-  /** Never rejects: a call that could not be recorded is counted, told, and named when recording works again. */
-  #capture(entry: LedgerEntryInput, options: RecordOptions, type: 'AgentCallStarted' | 'AgentCallCompleted'): Promise<void> {
-    const capturing = (async () => {
-      try {
-        const draft = draftCapture(entry, options, this.#drafting, type)
-        await this.#submit([draft], draft.stream, 'any')
-        if (this.#gap !== null) await this.#recordGap()
-      } catch (error) {
-        this.#lost(error)
-      }
-    })()
-    this.#capturing.add(capturing)
-    void capturing.then(() => this.#capturing.delete(capturing))
-    return capturing
-  }
-
-  #lost(error: unknown): void {
-    const now = formatTime(this.#clock.now())
-    this.#gap = { records_lost: (this.#gap?.records_lost ?? 0) + 1, since: this.#gap?.since ?? now, until: now }
-    const told = error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })
-    this.#warn({ code: 'recording_failed', message: `a captured call was not recorded: ${told.message}`, error: told })
-  }
-
-  async #recordGap(): Promise<void> {
-    const gap = this.#gap
-    if (gap === null) return
-    this.#gap = null
-    try {
-      const data = { reason: 'recording_failed', records_lost: gap.records_lost, since: gap.since, until: gap.until }
-      const draft = draftOwnRecord('RecordingGapDetected', 'note_gap', OWN_ACTOR, data, this.#drafting)
-      await this.#submit([draft], draft.stream, 'any')
-    } catch {
-      // Still failing: what was lost since then is counted too, and named with the next record that gets through.
-      const since = this.#gap as Gap | null
-      this.#gap = since === null ? gap : { records_lost: gap.records_lost + since.records_lost, since: gap.since, until: since.until }
-    }
   }
 
   /** Records in the order of position, in bounded memory. @throws TypeError | RangeError | LedgerError */
@@ -343,24 +297,35 @@ export class Ledger {
     return receipt ?? null
   }
 
+  /**
+   * Signs the ledger as it is now: its size and its root.
+   * @throws LedgerError `key_error` | `behind_checkpoint` | `forked` | `damaged` | `io_error` | `read_only` | `closed`
+   */
+  async checkpoint(): Promise<SignedCheckpoint> {
+    this.#refuseToWrite()
+    await this.#writer.drain()
+    return this.#checkpoints.sign()
+  }
+
+  /** The last checkpoint that is kept with the ledger, with its cosignatures; null where there is none. */
+  latestCheckpoint(): Promise<SignedCheckpoint | null> {
+    return this.#checkpoints.latest()
+  }
+
+  /** The Merkle tree over the records' hashes. */
+  get tree(): LedgerTree {
+    return this.#tree
+  }
+
+  async #included(seq: number): Promise<Inclusion> {
+    await this.#tree.catchUp(seq + 1)
+    const { size } = this.#tree
+    return { seq, size, root: hashHex(await this.#tree.root(size)) }
+  }
+
   async stats(): Promise<LedgerStats> {
-    const head = await this.head()
-    const first = await this.at(0).catch(() => undefined)
-    const text = (await this.#text?.figures()) ?? null
-    const counts = async (column: TallyColumn): Promise<{ [value: string]: number }> =>
-      Object.fromEntries(await this.#store.tally(column, {}))
-    return {
-      origin: this.origin,
-      size: head.size,
-      head: head.size === 0 ? null : head.hash,
-      recorded: { first: first?.header.recorded_at ?? null, last: head.recorded_at },
-      outcomes: await counts('outcome'),
-      types: await counts('type'),
-      pending: this.#writer.pending,
-      unrecorded: this.#gap?.records_lost ?? 0,
-      store: await this.#store.describe(),
-      text: text === null ? null : { ...text, lag_records: Math.max(0, head.size - text.records) },
-    }
+    const figures = await storedStats(this.#store, this.origin, this.#text)
+    return { ...figures, pending: this.#writer.pending, unrecorded: this.#captures.unrecorded }
   }
 
   /** Resolves when the queue has room: for callers that do not await each `record`. */
@@ -370,7 +335,7 @@ export class Ledger {
 
   /** Resolves when all that was given so far is durable (or was refused), and the index has it. */
   async flush(): Promise<void> {
-    await Promise.all(this.#capturing)
+    await this.#captures.settle()
     await this.#writer.drain()
     await this.#store.flush()
     await this.#text?.flush()
@@ -380,11 +345,12 @@ export class Ledger {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       try {
-        await Promise.all(this.#capturing)
-        if (this.#gap !== null) await this.#recordGap()
+        await this.#captures.close()
         await this.#writer.close()
+        await this.#checkpoints.close()
       } finally {
         forgetAtExit(this.#writer)
+        await this.#tree.close()
         await this.#text?.close()
         await this.#store.close()
       }
@@ -395,4 +361,18 @@ export class Ledger {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+function checkpointsOf({ origin, store, keys, memory, checkpoints, warn }: LedgerParts, tree: LedgerTree): Checkpoints {
+  return new Checkpoints({
+    origin: origin ?? '',
+    store,
+    tree,
+    signers: () => keys.signers(),
+    canSign: keys.canSign,
+    memory,
+    witnesses: null,
+    options: checkpoints,
+    warn,
+  })
 }

@@ -25,6 +25,15 @@ export interface Receipt {
   readonly stream_version: number
   /** The run_id was there already, and its content can't be compared any more (withheld or encrypted). */
   readonly content_not_compared?: true
+  /** Resolves when the ledger's tree has the record: nobody need wait for that, and appends don't. */
+  included(): Promise<Inclusion>
+}
+
+/** Where a record is in the tree: among its first `size` records, whose root is `root` (64 hex). */
+export interface Inclusion {
+  readonly seq: number
+  readonly size: number
+  readonly root: string
 }
 
 /** `stream_version` of the stream's last record, or what must be true of the stream. */
@@ -64,14 +73,31 @@ function seal(draft: Draft, at: Position): SealedRecord {
   }
 }
 
-function receiptOf(header: RecordHeader, recordHash: string): Receipt {
-  return {
-    run_id: header.run_id,
-    seq: header.seq,
-    hash: recordHash,
-    recorded_at: header.recorded_at,
-    stream: header.stream,
-    stream_version: header.stream_version,
+/** Waits until the tree has the record of a position. */
+export type InclusionSource = (seq: number) => Promise<Inclusion>
+
+class DurableReceipt implements Receipt {
+  readonly run_id: string
+  readonly seq: number
+  readonly hash: string
+  readonly recorded_at: string
+  readonly stream: string
+  readonly stream_version: number
+  declare readonly content_not_compared?: true
+  readonly #inclusion: InclusionSource
+
+  constructor(header: RecordHeader, recordHash: string, inclusion: InclusionSource) {
+    this.run_id = header.run_id
+    this.seq = header.seq
+    this.hash = recordHash
+    this.recorded_at = header.recorded_at
+    this.stream = header.stream
+    this.stream_version = header.stream_version
+    this.#inclusion = inclusion
+  }
+
+  included(): Promise<Inclusion> {
+    return this.#inclusion(this.seq)
   }
 }
 
@@ -88,7 +114,7 @@ function sameValue(a: unknown, b: unknown): boolean {
 }
 
 /** The first receipt for a repeated run_id, or why it is no repetition. Source: docs/format.md, "Idempotency". */
-function repeat(draft: Draft, known: Known): Receipt | LedgerError {
+function repeat(draft: Draft, known: Known, inclusion: InclusionSource): Receipt | LedgerError {
   const conflict = (what: string): LedgerError =>
     new LedgerError(
       'run_id_conflict',
@@ -98,9 +124,9 @@ function repeat(draft: Draft, known: Known): Receipt | LedgerError {
   for (const field of givenFields(draft)) {
     if (!sameValue(draft[field], known.header[field])) return conflict(field)
   }
-  const receipt = receiptOf(known.header, known.hash)
+  const receipt: Receipt = new DurableReceipt(known.header, known.hash, inclusion)
   if (known.salt === null || known.entry_text === null || known.entry_text.startsWith('{"$enc":')) {
-    return { ...receipt, content_not_compared: true }
+    return Object.assign(receipt, { content_not_compared: true as const })
   }
   if (commitmentHash(known.salt, draft.entry_text) === known.header.entry_hash) return receipt
   if (draft.defaulted.length === 0) return conflict('content')
@@ -132,11 +158,13 @@ class Planner {
   readonly #streams = new Map<string, number>()
   readonly #inBatch = new Map<string, SealedRecord>()
   readonly #noteClock: ClockNote
+  readonly #inclusion: InclusionSource
   readonly #now_us: number
   #recorded_at: string | null = null
   #head: Head
 
-  constructor(state: StoreState, now_us: number, noteClock: ClockNote) {
+  constructor(state: StoreState, now_us: number, noteClock: ClockNote, inclusion: InclusionSource) {
+    this.#inclusion = inclusion
     this.#state = state
     this.#head = state.head
     this.#now_us = state.now ?? now_us
@@ -207,7 +235,7 @@ class Planner {
       ids.add(draft.run_id)
       const known = this.#known(draft.run_id)
       if (known === null) continue
-      const answer = repeat(draft, known)
+      const answer = repeat(draft, known, this.#inclusion)
       if (answer instanceof LedgerError) return { error: answer }
       receipts ??= []
       receipts.push(answer)
@@ -236,7 +264,7 @@ class Planner {
     const receipts: Receipt[] = []
     for (const draft of drafts) {
       const record = this.#put(draft, recorded_at, last)
-      receipts.push(receiptOf(record.header, record.hash))
+      receipts.push(new DurableReceipt(record.header, record.hash, this.#inclusion))
     }
     return { receipts }
   }
@@ -247,7 +275,13 @@ class Planner {
 }
 
 /** The whole of a batch. Each request succeeds or fails by itself. */
-export function planBatch(requests: readonly AppendRequest[], state: StoreState, now_us: number, noteClock: ClockNote): BatchPlan {
-  const planner = new Planner(state, now_us, noteClock)
+export function planBatch(
+  requests: readonly AppendRequest[],
+  state: StoreState,
+  now_us: number,
+  noteClock: ClockNote,
+  inclusion: InclusionSource,
+): BatchPlan {
+  const planner = new Planner(state, now_us, noteClock, inclusion)
   return planner.finish(requests.map((request) => planner.add(request)))
 }

@@ -123,6 +123,27 @@ export interface AuditSink {
   columnsChecked(missing?: string): void
 }
 
+/** What is kept beside the tree: where it stands, and the last signed checkpoint. */
+export type TreeText = 'state' | 'checkpoint'
+
+/**
+ * Where a store keeps what follows from the records' hashes and can be deleted at any time: the levels of the tree's
+ * tiles, each one sequence of hashes of 32 bytes, of which every 256 are a tile of C2SP tlog-tiles; and two small texts.
+ * Nothing has to be durable, and nobody trusts what comes back: whoever reads it checks it (src/ledger/tree.ts). Several
+ * processes may write at once, since all of them write the same.
+ */
+export interface TreeFiles {
+  /** Up to `count` hashes of a level of tiles (0: the records' own), from number `first` on; fewer where the rest is not kept. */
+  read(level: number, first: number, count: number): Promise<Uint8Array>
+  /** @throws LedgerError `disk_full` | `io_error` | `read_only` */
+  write(level: number, first: number, hashes: Uint8Array): Promise<void>
+  readText(name: TreeText): Promise<string | null>
+  /** Replaces it as a whole. @throws LedgerError as `write` */
+  writeText(name: TreeText, text: string): Promise<void>
+  /** Forgets the levels and where the tree stands; the checkpoint stays. */
+  clear(): Promise<void>
+}
+
 export interface AppendOptions {
   /** The first of these records begins a new segment (stores without segments ignore it). */
   readonly newSegment?: boolean
@@ -137,6 +158,8 @@ export interface Store {
   readonly segmentFull: boolean
   /** The live segment's name and the position of its first record; null where the store has no segments. */
   readonly segment: { readonly name: string; readonly first_seq: number } | null
+  /** What is derived from the records' hashes. */
+  readonly tree: TreeFiles
   /** What recovery did at opening, to be recorded by the ledger; null where there was nothing to do. */
   readonly recovered: { readonly bytes: number; readonly moved_to: string; readonly reason: string } | null
 

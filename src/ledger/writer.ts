@@ -6,10 +6,10 @@ import { LedgerError } from './errors.ts'
 import type { Draft } from './draft.ts'
 import { LIMITS } from './limits.ts'
 import { planBatch } from './plan.ts'
-import type { AppendOutcome, BatchPlan, ClockNote, Receipt } from './plan.ts'
+import type { AppendOutcome, BatchPlan, ClockNote, InclusionSource, Receipt } from './plan.ts'
 import { AppendQueue } from './queue.ts'
 import type { BatchLimits, QueueLimits, Waiting } from './queue.ts'
-import type { Head, StateRequest, Store, StoreState } from './store.ts'
+import type { Head, SealedRecord, StateRequest, Store, StoreState } from './store.ts'
 
 export interface WriterOptions {
   /** Wall clock, µs since the epoch. */
@@ -19,8 +19,10 @@ export interface WriterOptions {
   readonly sealSegment: (head: Head) => Promise<Draft | null>
   readonly queue?: Partial<QueueLimits> | undefined
   readonly batch?: Partial<BatchLimits> | undefined
-  /** Called once a batch, when its callers have been told: the ledger has so many records now. */
-  readonly answered?: ((size: number) => void) | undefined
+  /** How a receipt's holder waits for the tree; absent where nobody gets to see the receipts. */
+  readonly inclusion?: InclusionSource | undefined
+  /** Called once a batch, when its callers have been told: these records are durable, the ledger has so many now. */
+  readonly answered?: ((size: number, records: readonly SealedRecord[]) => void) | undefined
 }
 
 /** Streams whose last version is remembered, so that most appends need not ask the store. */
@@ -64,18 +66,22 @@ export class Writer {
   readonly #store: Store
   readonly #options: WriterOptions
   readonly #queue: AppendQueue
+  readonly #inclusion: InclusionSource
   readonly #batchLimits: BatchLimits
   #inFlight: readonly Waiting[] = []
   #running: Promise<void> | null = null
   #closed = false
   /** What this writer knows of the ledger's end; null when only the store knows. */
   #head: Head | null = null
+  /** The records of the batch that was committed last. */
+  #written: readonly SealedRecord[] = []
   #streams = new Map<string, number>()
 
   constructor(store: Store, options: WriterOptions) {
     this.#store = store
     this.#options = options
     this.#queue = new AppendQueue(options.queue)
+    this.#inclusion = options.inclusion ?? (() => Promise.reject(new TypeError('this writer keeps no tree')))
     this.#batchLimits = {
       records_max: options.batch?.records_max ?? LIMITS.batch_records_max,
       bytes_max: options.batch?.bytes_max ?? LIMITS.batch_bytes_max,
@@ -126,7 +132,8 @@ export class Writer {
         const outcomes = await this.#commit(batch)
         this.#inFlight = []
         answered = await answer(batch, outcomes, performance.now() - began)
-        if (this.#head !== null) this.#options.answered?.(this.#head.size)
+        if (this.#head !== null) this.#options.answered?.(this.#head.size, this.#written)
+        this.#written = []
       }
     } finally {
       this.#running = null
@@ -152,11 +159,12 @@ export class Writer {
       // A seal that may be there already is looked for like the rest of the batch; else it names the head, so it is made anew.
       if (sealing === null || !state.runs.has(sealing.run_id)) sealing = await this.#sealing(batch, state.head)
       const requests = sealing === null ? batch : [{ drafts: [sealing], stream: sealing.stream, expected: 'any' as const }, ...batch]
-      const plan = planBatch(requests, state, this.#options.now(), this.#options.noteClock)
+      const plan = planBatch(requests, state, this.#options.now(), this.#options.noteClock, this.#inclusion)
       try {
         if (plan.records.length > 0) await this.#store.append(plan.records, state.head, { newSegment: sealing !== null })
         else if (await this.#isStale(plan, state.head)) continue
         this.#remember(plan)
+        this.#written = plan.records
         if (sealing === null) return plan.outcomes
         const [sealed, ...outcomes] = plan.outcomes
         // Whoever asked for a new segment hears of the record that sealed the old one.
@@ -253,7 +261,7 @@ export class Writer {
     this.#closed = true
     this.#forget()
     const state = store.state(this.#needs(rest, true, null))
-    const plan = planBatch(rest, state, this.#options.now(), this.#options.noteClock)
+    const plan = planBatch(rest, state, this.#options.now(), this.#options.noteClock, this.#inclusion)
     if (plan.records.length > 0) store.append(plan.records, state.head)
   }
 }

@@ -14,6 +14,7 @@ import type {
 } from '../ledger/store.ts'
 import { GENESIS, type RecordHeader } from '../verify/header.ts'
 import { formatLine } from '../verify/record.ts'
+import { treeInMemory } from './tree/tree-in-memory.ts'
 
 interface Kept {
   readonly line: Uint8Array
@@ -71,6 +72,7 @@ export function openMemoryStore(): Store {
   }
 
   return {
+    tree: treeInMemory(),
     kind: 'memory',
     location: 'memory:',
     readOnly: false,

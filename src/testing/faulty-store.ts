@@ -88,6 +88,7 @@ export function faultyStore(inner: Store): FaultyStore {
       return inner.segment
     },
     recovered: inner.recovered,
+    tree: inner.tree,
     ...(inner.atExit === undefined ? {} : { atExit: inner.atExit }),
     seen,
     plan: (call, ...faults) => void plans[call].push(...faults),

@@ -80,22 +80,22 @@ export function foldRange(parent: ParentHash, hashes: readonly Uint8Array[]): Ui
 
 /**
  * The right edge of a tree that grows: one hash for each set bit of the size, the largest subtree first. A leaf costs
- * one node hash on average.
+ * one node hash on average. Sizes are those of ledgers, below 2^53.
  */
 export class TreeEdge {
   readonly #parent: ParentHash
   readonly #hashes: Uint8Array[]
-  #size: bigint
+  #size: number
 
   /** @param hashes of the `rangeNodes` of [0, size) */
-  constructor(parent: ParentHash, size = 0n, hashes: readonly Uint8Array[] = []) {
-    if (rangeNodes(0n, size).length !== hashes.length) throw new RangeError(`a tree of ${size} leaves has another edge`)
+  constructor(parent: ParentHash, size = 0, hashes: readonly Uint8Array[] = []) {
+    if (rangeNodes(0n, BigInt(size)).length !== hashes.length) throw new RangeError(`a tree of ${size} leaves has another edge`)
     this.#parent = parent
     this.#size = size
     this.#hashes = [...hashes]
   }
 
-  get size(): bigint {
+  get size(): number {
     return this.#size
   }
 
@@ -105,14 +105,14 @@ export class TreeEdge {
   }
 
   /** Adds a leaf. `completed` hears of each perfect subtree that it completes, the leaf itself (level 0) first. */
-  append(leaf: Uint8Array, completed?: (level: number, index: bigint, hash: Uint8Array) => void): void {
+  append(leaf: Uint8Array, completed?: (level: number, index: number, hash: Uint8Array) => void): void {
     let hash = leaf
     let index = this.#size
     let level = 0
     completed?.(level, index, hash)
-    while (index % 2n === 1n) {
+    while (index % 2 === 1) {
       hash = this.#parent(this.#hashes.pop()!, hash)
-      index >>= 1n
+      index = (index - 1) / 2
       level++
       completed?.(level, index, hash)
     }

@@ -28,7 +28,7 @@ function peakMib(args: readonly string[], temporary: string): number {
 
 /** Events of 200 bytes of content, a hundred in a stream. */
 async function makeLedger(path: string, records: number): Promise<void> {
-  const ledger = await AuditLedger.open(path, { origin: 'example.com/large', actor: 'shop', index: 'off' })
+  const ledger = await AuditLedger.open(path, { origin: `example.com/large/${records}`, actor: 'shop', index: 'off' })
   const note = 'paid by card, delivered to the door, signed for; '.repeat(3)
   for (let made = 0; made < records; made += 1000) {
     const streams = Array.from({ length: 10 }, (_, i) => made / 100 + i)

@@ -15,7 +15,10 @@ const entries = Array.from({ length: 12 }, (_, i) => ({
 }))
 
 async function makeLedger(name: string): Promise<string> {
-  const ledger = join(tempDir(), name)
+  const folder = tempDir()
+  const ledger = join(folder, name)
+  // Several ledgers of one origin: each on a machine of its own.
+  process.env['XDG_STATE_HOME'] = join(folder, 'state')
   await ok(['init', ledger, '--origin', ORIGIN])
   await ok(['record', ledger], { input: entryLines(entries) })
   return ledger

@@ -6,11 +6,15 @@
  *     writer.lock, writer.json                                 who writes (lock.ts)
  *     index.db                                                 derived, can be deleted at any time
  *     text.db                                                  the full-text index, derived too (src/stores/text)
+ *     tree/                                                    the Merkle tree, derived too (src/stores/tree)
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
  */
 import { join } from 'node:path'
 import { LedgerError } from '../../ledger/errors.ts'
-import { readFully } from './files.ts'
+import type { TreeFiles } from '../../ledger/store.ts'
+import { treeFilesIn } from '../tree/tree-files.ts'
+import { treeInMemory } from '../tree/tree-in-memory.ts'
+import { nodeFiles, readFully } from './files.ts'
 import type { FilePort } from './files.ts'
 
 export const SEGMENTS = 'segments'
@@ -19,6 +23,7 @@ export const LOCK_FILE = 'writer.lock'
 export const WRITER_FILE = 'writer.json'
 export const INDEX_FILE = 'index.db'
 export const MARKER_FILE = 'ledger.json'
+export const TREE = 'tree'
 
 /** A longer line is no record: an entry of 16 MiB, a header, signatures, and room to spare. Bytes. */
 export const LINE_BYTES_MAX = 17 * 1024 * 1024
@@ -65,7 +70,7 @@ export async function listSegments(files: FilePort, dir: string): Promise<Segmen
 }
 
 const isOwnName = (name: string): boolean =>
-  [SEGMENTS, TORN, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) ||
+  [SEGMENTS, TORN, TREE, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) ||
   name.startsWith(`${INDEX_FILE}`) ||
   name === `${LOCK_FILE}-journal`
 
@@ -135,3 +140,8 @@ export async function readSmallFile(files: FilePort, path: string): Promise<stri
 }
 
 export const MARKER_TEXT = `${JSON.stringify({ format: FORMAT, store: 'jsonl' })}\n`
+
+/** Where the tree is kept. One exported file has no place for it, and a disk that a test has made up none for files that it does not know. */
+export function treeOf(files: FilePort, dir: string | null): TreeFiles {
+  return dir === null || files !== nodeFiles ? treeInMemory() : treeFilesIn(join(dir, TREE))
+}

@@ -10,13 +10,14 @@ import type {
   StoreDescription,
   StoreState,
   TallyColumn,
+  TreeFiles,
 } from '../../ledger/store.ts'
 import { auditSegments } from './audit.ts'
 import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
-import { listSegments, TORN } from './layout.ts'
+import { listSegments, TORN, treeOf } from './layout.ts'
 import type { Segment } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import { isWriterAtWork } from './lock.ts'
@@ -74,6 +75,7 @@ export class ReadingStore implements Store {
   readonly readOnly = true
   readonly segmentFull = false
   readonly recovered = null
+  readonly tree: TreeFiles
   readonly location: string
   readonly #parts: ReadingParts
   readonly #ends: EndTracker
@@ -84,6 +86,7 @@ export class ReadingStore implements Store {
   constructor(parts: ReadingParts) {
     this.location = parts.location
     this.#parts = parts
+    this.tree = treeOf(parts.files, parts.isLedger ? parts.location : null)
     this.#ends = new EndTracker(parts.files, parts.list)
     this.#reader = new Reader({
       location: parts.location,

@@ -13,6 +13,7 @@ import type {
   StoreDescription,
   StoreState,
   TallyColumn,
+  TreeFiles,
 } from '../../ledger/store.ts'
 import { auditSegments } from './audit.ts'
 import { BatchEncoder } from './batch-encoder.ts'
@@ -21,7 +22,7 @@ import { settleNow, writeNow } from './exit.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { KnownRecords } from './known-records.ts'
-import { listSegments } from './layout.ts'
+import { listSegments, treeOf } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import type { WriterLock } from './lock.ts'
 import type { Overlay } from './overlay.ts'
@@ -59,6 +60,7 @@ export class WritingStore implements Store {
   readonly readOnly = false
   readonly location: string
   readonly recovered: Recovered | null
+  readonly tree: TreeFiles
   readonly atExit?: ExitAppender
   readonly #parts: WritingParts
   readonly #writer: SegmentWriter
@@ -74,6 +76,7 @@ export class WritingStore implements Store {
   constructor(parts: WritingParts) {
     const { recovery, index, files, dir } = parts
     this.location = dir
+    this.tree = treeOf(files, dir)
     this.recovered = recovery.recovered
     this.#parts = parts
     this.#head = recovery.head

@@ -17,9 +17,11 @@ import type {
   StoreDescription,
   StoreState,
   TallyColumn,
+  TreeFiles,
 } from '../../ledger/store.ts'
 import type { Database, SqlRow } from '../sql/driver.ts'
 import { SelectedRows, countRecords, tallyRecords } from '../sql/select.ts'
+import { treeFilesIn } from '../tree/tree-files.ts'
 import { auditDatabase } from './audit.ts'
 import { BLOCKING_MS, BUSY_TIMEOUT_MS, openLedgerDatabase, patiently, sizeOf } from './connection.ts'
 import type { SqliteStoreOptions } from './connection.ts'
@@ -48,6 +50,7 @@ class SqliteStore implements Store {
   readonly segmentFull = false
   readonly segment = null
   readonly recovered = null
+  readonly tree: TreeFiles
   readonly atExit: ExitAppender
   private database: Database | null
   private readonly busyTimeoutMs: number
@@ -55,6 +58,8 @@ class SqliteStore implements Store {
   constructor(database: Database, options: SqliteStoreOptions) {
     this.database = database
     this.location = database.path
+    // Not in the database: filling it would take the lock that appends need.
+    this.tree = treeFilesIn(`${database.path}-tree`)
     this.readOnly = options.readOnly ?? false
     this.busyTimeoutMs = options.busyTimeoutMs ?? BUSY_TIMEOUT_MS
     // Nothing here is ever under way when other code runs: an append is one synchronous call.

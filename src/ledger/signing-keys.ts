@@ -1,0 +1,143 @@
+/**
+ * Who signs a ledger's checkpoints: the keys that record 0 names and `KeyAdded` records add, without those that were
+ * retired; of these the one that was given, or those whose files are in their default place.
+ */
+import { existsSync } from 'node:fs'
+import { LedgerError } from './errors.ts'
+import { defaultKeyPath, readKeyFile } from './keys.ts'
+import type { Signer } from './keys.ts'
+import { LedgerRecord } from './record.ts'
+import type { Store } from './store.ts'
+
+/** A checkpoint key as the ledger tells it. */
+export interface CheckpointKey {
+  /** 8 hex. */
+  readonly id: string
+  readonly verifierKey: string
+  /** Position of the record that named it: 0, or a `KeyAdded`. */
+  readonly added: number
+  /** Position of its `KeyRetired`; null while it is right. */
+  readonly retired: number | null
+}
+
+export interface SigningOptions {
+  readonly key?: string | undefined
+  readonly signer?: Signer | null | undefined
+}
+
+/** The word in place of a key file's path for a ledger that goes on unsigned. */
+const NO_KEY = 'none'
+
+export function isNoKey(path: string | undefined): boolean {
+  return path === NO_KEY
+}
+
+/** 8 hex of `<name>+<8 hex>+<base64>`; a name has no plus in it. */
+function idOf(verifierKey: string): string {
+  return verifierKey.split('+')[1] ?? ''
+}
+
+export class SigningKeys {
+  readonly #store: Store
+  readonly #origin: string
+  readonly #options: SigningOptions
+  #keys: readonly CheckpointKey[]
+  /** The key records before this position are known. */
+  #seen = 0
+  #signers: readonly Signer[] = []
+
+  constructor(store: Store, origin: string, foundingKeys: readonly string[], options: SigningOptions) {
+    this.#store = store
+    this.#origin = origin
+    this.#options = options
+    this.#keys = foundingKeys.map((verifierKey) => ({ id: idOf(verifierKey), verifierKey, added: 0, retired: null }))
+  }
+
+  get canSign(): boolean {
+    return this.#signers.length > 0
+  }
+
+  /** Those that are right now. */
+  get #active(): readonly CheckpointKey[] {
+    return this.#keys.filter(({ retired }) => retired === null)
+  }
+
+  /**
+   * Finds the keys, so that a lost or wrong one is told at opening and not when a checkpoint is due.
+   * @throws LedgerError `key_error`
+   */
+  async open(): Promise<void> {
+    const path = this.#options.key ?? (process.env['CORTEX_LEDGER_KEY'] || undefined)
+    if (this.#options.signer === null || (this.#options.signer === undefined && isNoKey(path))) return
+    await this.#readOn()
+    const named = this.#options.signer ?? (path === undefined ? null : await readKeyFile(path))
+    if (named !== null) {
+      this.#requireActive(named.verifierKey)
+      this.#signers = [named]
+      return
+    }
+    if (this.#active.length === 0) return
+    const paths = this.#active.map(({ verifierKey }) => defaultKeyPath(this.#origin, verifierKey))
+    const there = paths.filter((file) => existsSync(file))
+    if (there.length === 0) {
+      throw new LedgerError(
+        'key_error',
+        `the key of ${this.#origin} is not at ${paths.join(' or ')}: give its file (key, --key or CORTEX_LEDGER_KEY), or say that recording goes on unsigned (signer: null, or ${NO_KEY} as the file)`,
+        { files: paths },
+      )
+    }
+    this.#signers = await Promise.all(there.map(readKeyFile))
+  }
+
+  #requireActive(verifierKey: string): void {
+    const key = this.#keys.find((known) => known.verifierKey === verifierKey)
+    if (key === undefined) {
+      throw new LedgerError(
+        'key_error',
+        `the key ${verifierKey} is not one of the ledger ${this.#origin}: give the key that was made with it, or add this one with keys add`,
+        { known: this.#keys.map((known) => known.verifierKey) },
+      )
+    }
+    if (key.retired === null) return
+    throw new LedgerError('key_error', `the key ${verifierKey} was retired at position ${key.retired}: give the file of its successor`, {
+      known: this.#active.map((known) => known.verifierKey),
+    })
+  }
+
+  /** Those that sign a checkpoint now. @throws LedgerError `key_error` where there are none */
+  async signers(): Promise<readonly Signer[]> {
+    await this.#readOn()
+    const active = new Set(this.#active.map(({ verifierKey }) => verifierKey))
+    const signers = this.#signers.filter(({ verifierKey }) => active.has(verifierKey))
+    if (signers.length > 0) return signers
+    const why = this.#signers.length > 0 ? 'its key was retired meanwhile' : 'it has no key here, or was opened without'
+    throw new LedgerError(
+      'key_error',
+      `the ledger ${this.#origin} can't sign (${why}): open it with its key (key, --key or CORTEX_LEDGER_KEY)`,
+    )
+  }
+
+  /** Key records since the last time. */
+  async #readOn(): Promise<void> {
+    const { head } = await this.#store.state({ streams: [], run_ids: [] })
+    const filter = { type: ['KeyAdded', 'KeyRetired'] }
+    const keys = [...this.#keys]
+    for await (const chunk of this.#store.read({ filter, from: this.#seen, before: head.size, reverse: false, limit: Infinity })) {
+      for (const line of chunk) takeKeyRecord(keys, new LedgerRecord(line))
+    }
+    this.#keys = keys
+    this.#seen = head.size
+  }
+}
+
+function takeKeyRecord(keys: CheckpointKey[], { entry, header }: LedgerRecord): void {
+  if (entry?.['purpose'] !== 'checkpoint') return
+  const { key: id, verifier_key: verifierKey } = entry
+  if (header.type === 'KeyAdded' && typeof id === 'string' && typeof verifierKey === 'string') {
+    keys.push({ id, verifierKey, added: header.seq, retired: null })
+    return
+  }
+  const at = keys.findLastIndex((key) => key.id === id)
+  const retired = keys[at]
+  if (header.type === 'KeyRetired' && retired !== undefined) keys[at] = { ...retired, retired: header.seq }
+}
