@@ -3,7 +3,7 @@
  * below the command line (docs/decisions/0006).
  */
 import { LedgerError } from './ledger/errors.ts'
-import { ledgerParts, requireOrigin } from './ledger/founding.ts'
+import { ledgerParts, requireOrigin, requireTreeMode } from './ledger/founding.ts'
 import type { LedgerOptions } from './ledger/founding.ts'
 import { auditStore } from './ledger/audit.ts'
 import type { AuditOptions } from './ledger/audit.ts'
@@ -39,6 +39,7 @@ export class AuditLedger extends Ledger {
   static async open(location: string | URL, options: OpenOptions = {}): Promise<AuditLedger> {
     requireOrigin(options.origin)
     requireFullText(options.fullText)
+    requireTreeMode(options.tree)
     const store = await openStore(location, options)
     const parts = await ledgerParts(store, options, options.mustCreate ?? false)
     const { textIndexFor } = await import('./open-text.ts')

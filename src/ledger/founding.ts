@@ -34,6 +34,8 @@ export interface LedgerOptions {
   readonly signer?: Signer | null | undefined
   /** When a checkpoint is signed by itself; false: only on demand. */
   readonly checkpoints?: CheckpointOptions | false | undefined
+  /** `background` (unless said): new records are put into the Merkle tree behind their receipts. `on-demand`: when a proof or a checkpoint needs them. */
+  readonly tree?: 'background' | 'on-demand' | undefined
   /** Where this machine remembers what was signed; `${XDG_STATE_HOME:-~/.local/state}/cortex-ledger` unless said. */
   readonly stateFolder?: string | undefined
   /** Who causes events that name no actor. */
@@ -46,6 +48,12 @@ export interface LedgerOptions {
   readonly batch?: Partial<BatchLimits> | undefined
   /** Hears of what is no error of a call of yours; `process.emitWarning` if absent. */
   readonly onWarning?: ((warning: LedgerWarning) => void) | undefined
+}
+
+/** Misuse is told before anything is made. @throws RangeError */
+export function requireTreeMode(mode: unknown): void {
+  if (mode !== undefined && mode !== 'background' && mode !== 'on-demand')
+    throw new RangeError(`tree must be background or on-demand, not ${JSON.stringify(mode)}`)
 }
 
 /** Misuse is told before anything is made. @throws RangeError */
@@ -200,8 +208,9 @@ function identityParts(identity: Identity | null): Pick<LedgerParts, 'origin' | 
   return { origin: identity?.origin ?? null, verifierKey: identity?.keys[0] ?? null }
 }
 
-function limits(options: LedgerOptions): Pick<LedgerParts, 'queue' | 'batch' | 'checkpoints'> {
-  return { queue: options.queue, batch: options.batch, checkpoints: options.checkpoints ?? {} }
+function limits(options: LedgerOptions): Pick<LedgerParts, 'queue' | 'batch' | 'checkpoints' | 'followsTree'> {
+  const { queue, batch, checkpoints = {}, tree } = options
+  return { queue, batch, checkpoints, followsTree: tree !== 'on-demand' }
 }
 
 /** What was asked for and what the process should be told: everything a `Ledger` is made of. Closes the store where it fails. */

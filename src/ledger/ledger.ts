@@ -58,6 +58,8 @@ export interface LedgerParts {
   /** Null for a ledger that is gone with its process, and for one that is only read. */
   readonly memory: OriginMemory | null
   readonly checkpoints: CheckpointOptions | false
+  /** New records are put into the tree as they come. */
+  readonly followsTree: boolean
   readonly queue: Partial<QueueLimits> | undefined
   readonly batch: Partial<BatchLimits> | undefined
   readonly warn: (warning: LedgerWarning) => void
@@ -98,7 +100,7 @@ export class Ledger {
       batch: parts.batch,
       answered: (size, records) => {
         this.#text?.follow(size)
-        this.#tree.follow(records)
+        if (parts.followsTree) this.#tree.follow(records)
         this.#checkpoints.follow(size)
       },
       inclusion: (seq) => this.#included(seq),
