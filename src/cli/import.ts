@@ -7,10 +7,12 @@ import { fitsHeader } from '../ledger/import/source.ts'
 import { EXIT, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { Progress } from './progress.ts'
+import { addSigningOptions, signingOf } from './signing.ts'
+import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface ImportCommandOptions {
+interface ImportCommandOptions extends SigningOptions {
   readonly format?: string
   readonly source?: string
   readonly agent?: string
@@ -23,8 +25,7 @@ interface ImportCommandOptions {
 const PROBLEMS_SHOWN = 20
 
 export function addImport(program: Command, terminal: Terminal): void {
-  program
-    .command('import')
+  addSigningOptions(program.command('import'))
     .summary('import runs of agents, or a ledger of the mission’s Python')
     .description(
       'Imports a file, as a stream. chat: runs in the message form of OpenAI’s chat API, JSON or JSONL, gzip too. cortex-jsonl: a JSON object a line, plain or with the Python hash chain, which is checked first. Makes the ledger where nothing is.',
@@ -162,7 +163,7 @@ class Import {
   }
 
   #open<T>(work: (ledger: AuditLedger) => Promise<T>): Promise<T> {
-    return withLedger(this.#terminal, this.#location, {}, async (ledger) => {
+    return withLedger(this.#terminal, this.#location, signingOf(this.#options), async (ledger) => {
       if (ledger.keyFile !== null) {
         this.#terminal.say(
           `created ${printable(ledger.location)} (origin ${printable(ledger.origin ?? '')}); its key is in ${printable(ledger.keyFile)}`,

@@ -1,6 +1,7 @@
 /** The command `cortex-ledger`: its commands, and how whatever happens becomes an exit code. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addCheckpoint } from './checkpoint.ts'
 import { addDemo } from './demo.ts'
 import { endingOf, EXIT } from './errors.ts'
 import { addExport } from './export.ts'
@@ -50,7 +51,20 @@ export function makeProgram(terminal: Terminal): Command {
       getErrHasColors: () => terminal.stderrColours.isColorSupported,
     })
     .addHelpText('after', HELP)
-  for (const add of [addInit, addRecord, addImport, addQuery, addShow, addTail, addVerify, addStats, addExport, addRotate, addDemo]) {
+  for (const add of [
+    addInit,
+    addRecord,
+    addImport,
+    addQuery,
+    addShow,
+    addTail,
+    addVerify,
+    addCheckpoint,
+    addStats,
+    addExport,
+    addRotate,
+    addDemo,
+  ]) {
     add(program, terminal)
   }
   return program

@@ -10,10 +10,12 @@ import type { InputLine } from './lines.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { Progress } from './progress.ts'
 import { OutputClosed } from './terminal.ts'
+import { addSigningOptions, signingOf } from './signing.ts'
+import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface RecordCommandOptions {
+interface RecordCommandOptions extends SigningOptions {
   readonly json?: boolean
   readonly keepGoing?: boolean
 }
@@ -23,8 +25,7 @@ const IN_FLIGHT_RECORDS = 4096
 const IN_FLIGHT_BYTES = 64 * 1024 * 1024
 
 export function addRecord(program: Command, terminal: Terminal): void {
-  program
-    .command('record')
+  addSigningOptions(program.command('record'))
     .summary('record agent calls, one JSON object a line')
     .description(
       'Records agent calls: one LedgerEntry a line, as a JSON object with at least agent_name and method_name. outcome, causation_id, tags and stream may stand beside its keys. Makes the ledger where nothing is.',
@@ -48,7 +49,7 @@ Examples:
       if (file === undefined) await refuseFileAsLedger(location)
       const input = await openInput(file)
       try {
-        await withLedger(terminal, location, {}, async (ledger) => {
+        await withLedger(terminal, location, signingOf(options), async (ledger) => {
           if (ledger.keyFile !== null)
             terminal.say(
               `created ${printable(ledger.location)} (origin ${printable(ledger.origin ?? '')}); its key is in ${printable(ledger.keyFile)}`,

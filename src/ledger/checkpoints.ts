@@ -6,9 +6,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { formatCheckpoint, parseCheckpoint } from '../verify/checkpoint.ts'
 import { formatNote, openNote, parseNote, parseVerifierKey } from '../verify/note.ts'
-import type { NoteSignature, VerifierKey } from '../verify/note.ts'
+import type { NoteSignature } from '../verify/note.ts'
 import { splitLine } from '../verify/record.ts'
-import { hashHex } from '../verify/tree.ts'
+import { hashBytes, hashHex } from '../verify/tree.ts'
 import { ed25519Check } from './ed25519.ts'
 import { LedgerError } from './errors.ts'
 import { nodeHashing } from './hashing.ts'
@@ -126,13 +126,16 @@ export class Checkpoints {
     if (this.#latest?.size === size) return this.#latest
     const signers = await this.#parts.signers()
     const root = await tree.root(size)
+    const own = await this.#ownBefore(signers)
+    if (own?.size === size && own.root === hashHex(root)) return this.#covers(own)
     const text = formatCheckpoint({ origin, size: BigInt(size), root, extensions: [] })
     const statement: Statement = { size, text, header: await lastHeader(store, size), path: await tree.inclusion(size - 1, size) }
     const reservation = (await memory?.reserve(statement)) ?? null
     let note: string
     try {
       for (const other of (await memory?.all()) ?? []) await this.#refuseContradiction(other)
-      await this.#refuseOwnContradiction(signers)
+      if (own !== null)
+        await this.#refuseContradiction({ size: own.size, root: hashBytes(own.root), path: 'the checkpoint beside the ledger' })
       note = formatNote({ text, signatures: await Promise.all(signers.map((signer) => signatureOf(signer, text))) })
     } catch (error) {
       // Crash point: a reservation that is left behind is a statement like any other, and true of this ledger.
@@ -140,14 +143,18 @@ export class Checkpoints {
       throw error
     }
     await reservation?.signed(note)
-    const signed = { size, root: hashHex(root), note }
+    const signed = this.#covers({ size, root: hashHex(root), note })
+    await this.#keep(signed)
+    this.#cosigning = this.#cosign(signed, reservation)
+    return signed
+  }
+
+  #covers(signed: SignedCheckpoint): SignedCheckpoint {
     this.#latest = signed
-    this.#covered = size
+    this.#covered = signed.size
     this.#isBehind = false
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
-    await this.#keep(signed)
-    this.#cosigning = this.#cosign(signed, reservation)
     return signed
   }
 
@@ -182,21 +189,23 @@ export class Checkpoints {
     if (hashHex(root) !== hashHex(other.root)) throw forkedError(origin, store.location, other)
   }
 
-  /** What lies beside the ledger is a statement of ours, too, where the signature is: a ledger that came from another machine brings it. */
-  async #refuseOwnContradiction(signers: readonly Signer[]): Promise<void> {
+  /**
+   * What lies beside the ledger from before this process, where the signature is ours: a ledger that came from another
+   * machine brings its last statement along.
+   */
+  async #ownBefore(signers: readonly Signer[]): Promise<SignedCheckpoint | null> {
     const text = this.#latest === null ? await this.#parts.store.tree.readText('checkpoint') : null
     const note = text === null ? null : parseNote(Buffer.from(text))
-    if (note === null || typeof note === 'string') return
+    if (text === null || note === null || typeof note === 'string') return null
     const keys = signers.map(({ verifierKey }) => parseVerifierKey(nodeHashing.sha256, verifierKey))
     const opened = await openNote(
       note,
-      keys.filter((key): key is VerifierKey => typeof key !== 'string'),
+      keys.filter((key) => typeof key !== 'string'),
       ed25519Check,
     )
     const checkpoint = parseCheckpoint(note.text)
-    if (typeof opened === 'string' || opened.verified.length === 0 || typeof checkpoint === 'string') return
-    if (checkpoint.origin !== this.#parts.origin) return
-    await this.#refuseContradiction({ size: Number(checkpoint.size), root: checkpoint.root, path: 'the checkpoint beside the ledger' })
+    if (typeof opened === 'string' || opened.verified.length === 0 || typeof checkpoint === 'string') return null
+    return checkpoint.origin === this.#parts.origin ? readSigned(text) : null
   }
 
   /** Signs what is not covered, and gives witnesses a moment. */

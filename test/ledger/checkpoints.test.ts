@@ -79,6 +79,10 @@ test.each(KINDS)('%s: what is signed is the size and the root, by the key; the s
   }
   expect(readdirSync(folderOfOrigin(state, ORIGIN)), 'the last one implies the others').toEqual(['00000000000000000557.tlog-proof'])
   await ledger.close()
+  const kept = await ledger.latestCheckpoint()
+  const again = await AuditLedger.open(join(folder, name), options(state))
+  expect(await again.checkpoint(), 'also by another process').toEqual(kept)
+  await again.close()
   const reader = await AuditLedger.open(join(folder, name), { readOnly: true })
   expect(await reader.latestCheckpoint()).toMatchObject({ size: 557 })
   await expect(reader.checkpoint()).rejects.toMatchObject({ code: 'read_only' })
@@ -180,7 +184,7 @@ test('of two copies that part, one is signed and the other never, however they i
     }
     // Recording goes on for both; signing only for the one that was first, if any was.
     for (const ledger of ledgers) await record(ledger, 1)
-    const later = await Promise.allSettled([ledgers[0]!.checkpoint(), ...[]])
+    const later = await Promise.allSettled([ledgers[0]!.checkpoint()])
     if (signed.length === 0) expect(later[0]).toMatchObject({ status: 'fulfilled' })
     for (const ledger of ledgers) await ledger.close()
   }
