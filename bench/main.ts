@@ -10,6 +10,7 @@ import { openRows } from './open.ts'
 import { readOptions, USAGE } from './options.ts'
 import type { Options, Topic } from './options.ts'
 import { peerRows } from './peers.ts'
+import { proofsRows } from './proofs.ts'
 import { queryRows } from './query.ts'
 import { describeRun, machineReadable, markdown } from './report.ts'
 import { isRow } from './rows.ts'
@@ -23,6 +24,7 @@ const MEASURE: Record<Topic, (session: Session, fixtures: Fixtures) => Promise<R
   loop: loopRows,
   query: queryRows,
   open: openRows,
+  proofs: proofsRows,
   memory: memoryRows,
   peers: peerRows,
 }

@@ -69,6 +69,11 @@ function sections(records: string, small: string): Record<Topic, Section> {
     },
     query: { title: 'Query', floor: `in ${small}`, says: `Microseconds a query in a ledger of ${records}, beside one of ${small}.` },
     open: { title: 'Open', floor: 'of 1,000', says: `Milliseconds to open a ledger of ${records}, beside one of 1,000.` },
+    proofs: {
+      title: 'Proofs',
+      floor: 'beside it',
+      says: `Appending in records a second, with the tree and signed checkpoints beside neither; an inclusion proof in microseconds, in a ledger of ${records} beside one of ${small}.`,
+    },
     memory: {
       title: 'Memory',
       floor: '`--version`',

@@ -147,7 +147,7 @@ export class OriginMemory {
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 })
       // Under another name until it is whole: nobody is to read half of it.
-      await writeWhole(`${path}.tmp`, textOf(statement, statement.text), true)
+      await writeWhole(`${path}.tmp`, textOf(statement, statement.text))
       await rename(`${path}.tmp`, path)
       await syncFolder(folder)
     } catch (error) {
@@ -157,9 +157,11 @@ export class OriginMemory {
       withdraw: () => removed(path),
       signed: async (note) => {
         try {
-          // Not synced: the reservation is, and says the same.
-          await writeWhole(`${path}.tmp`, textOf(statement, note), false)
+          // Crash point: whole and durable under its name before anything else goes. A file that a lost power left empty
+          // would keep the ledger from being opened.
+          await writeWhole(`${path}.tmp`, textOf(statement, note))
           await rename(`${path}.tmp`, join(folder, `${padded(statement.size)}.tlog-proof`))
+          await syncFolder(folder)
         } catch (error) {
           throw this.#cannotWrite(error)
         }
@@ -184,11 +186,11 @@ function textOf({ size, header, path }: Statement, note: string): string {
   return formatTlogProof({ extra: header, index: BigInt(size - 1), path, note })
 }
 
-async function writeWhole(path: string, text: string, isSynced: boolean): Promise<void> {
+async function writeWhole(path: string, text: string): Promise<void> {
   const file = await open(path, 'w', 0o600)
   try {
     await file.writeFile(text)
-    if (isSynced) await file.sync()
+    await file.sync()
   } finally {
     await file.close()
   }

@@ -27,7 +27,7 @@ async function quickly(folder: string, ...args: readonly string[]): Promise<read
 
 test('each topic gives its figures, and a bench leaves nothing behind', async () => {
   const folder = tempDir()
-  const topics = ['append', 'verify', 'loop', 'query', 'open', 'memory']
+  const topics = ['append', 'verify', 'loop', 'query', 'open', 'proofs', 'memory']
   const results = await quickly(folder, '--only', topics.join(','))
   expect([...new Set(results.map(({ topic }) => topic))]).toEqual(topics)
   for (const { what, ours = [], floor = [] } of results) {
