@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { parseCheckpoint } from '../verify/checkpoint.ts'
 import { formatForkEvidence } from '../verify/fork-evidence.ts'
 import { COSIGNATURE_TIME_MAX, cosignatureTime, formatNote, openNote, parseNote } from '../verify/note.ts'
-import type { NoteSignature, SignedNote, VerifierKey } from '../verify/note.ts'
+import type { NoteSignature, VerifierKey } from '../verify/note.ts'
 import { logKeysOf, quorumMet, witnessKeysOf } from '../verify/policy.ts'
 import type { Policy, PolicyWitness } from '../verify/policy.ts'
 import { encodeText } from '../verify/text.ts'
@@ -102,7 +102,8 @@ interface Asked {
 
 /** What is to be cosigned. */
 interface Job extends OwnView {
-  readonly parsed: SignedNote
+  /** Of the note. */
+  readonly text: string
   readonly signal: AbortSignal
 }
 
@@ -157,7 +158,9 @@ export class Witnesses {
     const { policy } = this.#options
     const opened = await this.#open(text)
     const signal = AbortSignal.timeout(this.#timeoutMs)
-    const job: Job = { note: text, parsed: opened.parsed, checkpoint: opened.checkpoint, keys: opened.keys, prove, rootAt, signal }
+    // Only what we signed: who else has cosigned is none of a witness' business, and it may take little (10 KiB).
+    const note = formatNote({ text: opened.parsed.text, signatures: opened.own })
+    const job: Job = { note, text: opened.parsed.text, checkpoint: opened.checkpoint, keys: opened.keys, prove, rootAt, signal }
     const failures: WitnessFailure[] = []
     const given: NoteSignature[] = []
     const keys = [...opened.witnesses]
@@ -176,7 +179,7 @@ export class Witnesses {
     return { note: formatNote({ text: opened.parsed.text, signatures: [...kept, ...given] }), quorum: quorumMet(policy, keys), failures }
   }
 
-  /** @throws RangeError */
+  /** Whose note it is, and who cosigned it before. @throws RangeError */
   async #open(text: string) {
     const { policy, logKeys = [] } = this.#options
     const parsed = parseNote(encodeText(text))
@@ -187,13 +190,18 @@ export class Witnesses {
     const known = witnessKeysOf(policy)
     const opened = await openNote(parsed, [...own, ...known], ed25519Check)
     if (typeof opened === 'string') throw new RangeError(`what is to be cosigned is not rightly signed: ${opened}`)
-    const verified = opened.verified.map(({ key }) => key)
-    const keys = verified.filter((key) => own.includes(key))
-    if (keys.length === 0)
+    const byUs = opened.verified.filter(({ key }) => own.includes(key))
+    if (byUs.length === 0)
       throw new RangeError(
         `no key that is known for ${checkpoint.origin} signed the checkpoint: give it by logKeys, or a log line of the policy`,
       )
-    return { parsed, checkpoint, keys, witnesses: verified.filter((key) => known.includes(key)) }
+    return {
+      parsed,
+      checkpoint,
+      own: byUs.map(({ signature }) => signature),
+      keys: byUs.map(({ key }) => key),
+      witnesses: opened.verified.map(({ key }) => key).filter((key) => known.includes(key)),
+    }
   }
 
   #wait({ retryAt }: Asked): number {
@@ -228,7 +236,7 @@ export class Witnesses {
       answer = await this.#post(one, job)
     }
     if (answer.kind === 'cosigned') {
-      const signature = await this.#checked(one.witness.key, job.parsed.text, answer.lines)
+      const signature = await this.#checked(one.witness.key, job.text, answer.lines)
       one.size = one.cosigned = size
       return signature
     }
@@ -240,7 +248,8 @@ export class Witnesses {
       throw new Refused(why)
     }
     const why = `it answered ${answer.status}${answer.why === '' ? '' : ` (${answer.why})`}`
-    if (answer.status === 422) await this.#lookForFork(one, job, why)
+    // 422, and from witnesses after an older text of the specification 409: the proof does not hold, or another root at this size.
+    if (answer.status === 422 || answer.status === 409) await this.#lookForFork(one, job, why)
     throw new Refused(why)
   }
 

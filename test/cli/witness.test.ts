@@ -145,6 +145,26 @@ test('a memory that is damaged stops it at the start', async () => {
   expect([code, stderr]).toEqual([3, expect.stringContaining('damaged')])
 })
 
+test('killed at any moment of its first start, it comes up at the next one', async () => {
+  const random = seededRandom(7)
+  const log = new TestLog().grow(1)
+  for (let round = 0; round < scale(4, 100); round++) {
+    const dir = join(tempDir(), 'w')
+    const args = ['witness', '--listen', '127.0.0.1:0', '--json', '--state', dir, '--log', log.signer.verifierKey]
+    const child = start(args)
+    const end = ended(child)
+    // From before the folder is there to a moment after the key is.
+    while (!existsSync(dir)) await sleep(1)
+    await sleep(random.below(25))
+    child.kill('SIGKILL')
+    await end
+    const next = await started(args.slice(4))
+    expect(await submit(next.said.url, log, 0n)).toMatchObject({ status: 200 })
+    next.child.kill('SIGKILL')
+    await next.end
+  }
+})
+
 const KILLS = scale(8, 200)
 const SEED = 20261125
 

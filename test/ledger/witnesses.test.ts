@@ -408,6 +408,14 @@ describe('another history', () => {
     }
   })
 
+  test('at our size, which an older text of the specification answers with 409 and no size', async () => {
+    const [ours, theirs] = [new TestLog().grow(5, 'ours'), new TestLog().grow(5, 'theirs')]
+    const old = await lying(() => ({ status: 409, body: 'roots differ\n' }), await theirs.note())
+    const { cosign, conflicts } = asking(policyOf(ours, [old], 1))
+    await cosign(ours)
+    expect(conflicts).toMatchObject([{ proven: true, why: 'it answered 409 (roots differ)' }])
+  })
+
   test('without the roots of before, a fork at another size is told and not proven', async () => {
     const trunk = new TestLog().grow(3)
     const [ours, theirs] = [trunk.fork(3).grow(6, 'ours'), trunk.fork(3).grow(2, 'theirs')]
