@@ -20,7 +20,7 @@ export interface Serving {
 }
 
 export async function serving(
-  logs: readonly TestLog[],
+  logs: readonly Pick<TestLog, 'key'>[],
   options: Partial<WitnessServerOptions> & { readonly dir?: string; readonly name?: string } = {},
 ): Promise<Serving> {
   const { dir = tempDir(), name, ...server } = options
