@@ -50,5 +50,16 @@ export { importCortexJsonl, refusesCortexJsonl } from './ledger/import/cortex-js
 export type { CortexImportOptions, CortexImportReport } from './ledger/import/cortex-jsonl.ts'
 export { fileSource } from './ledger/import/source.ts'
 export type { ImportOptions, ImportProblem, ImportProgress, ImportReport, ImportSource } from './ledger/import/source.ts'
+export { Witnesses } from './ledger/witnesses.ts'
+export type {
+  CosignResult,
+  Fetch,
+  ProveConsistency,
+  RootAt,
+  WitnessConflict,
+  WitnessesOptions,
+  WitnessFailure,
+  WitnessStanding,
+} from './ledger/witnesses.ts'
 export type { RecordHeader, Outcome } from './verify/header.ts'
 export type { Note, Problem, ProblemCode, SubCheck, Verdict, Verdicts, VerificationReport, Where } from './verify/report.ts'

@@ -15,6 +15,7 @@ import { addStats } from './stats.ts'
 import { addTail } from './tail.ts'
 import { OutputClosed, Terminal } from './terminal.ts'
 import { addVerify } from './verify.ts'
+import { addWitness } from './witness.ts'
 
 function packageVersion(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
@@ -63,6 +64,7 @@ export function makeProgram(terminal: Terminal): Command {
     addStats,
     addExport,
     addRotate,
+    addWitness,
     addDemo,
   ]) {
     add(program, terminal)

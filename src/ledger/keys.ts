@@ -1,12 +1,15 @@
 /**
  * The ledger's own Ed25519 key, in the notation of signed notes (C2SP signed-note): a verifier key
  * `<name>+<8 hex key id>+<base64(0x01 ‖ public key)>` and, kept in a file, `PRIVATE+KEY+<name>+<8 hex>+<base64(0x01 ‖ seed)>`.
+ * A witness' key (C2SP tlog-cosignature) has 0x04 in place of 0x01, so that neither can be used for the other.
  */
 import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { chmod, mkdir, open, readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { ED25519 } from '../verify/note.ts'
+import type { ED25519_COSIGNATURE } from '../verify/note.ts'
 import { LedgerError } from './errors.ts'
 import type { Random } from './random.ts'
 
@@ -18,7 +21,9 @@ export interface Signer {
   sign(message: Uint8Array): Promise<Uint8Array>
 }
 
-const ALGORITHM_ED25519 = 0x01
+/** What an Ed25519 key is for: notes of a log, or cosignatures of a witness. */
+export type KeyKind = typeof ED25519 | typeof ED25519_COSIGNATURE
+
 /** DER before the 32 bytes of an Ed25519 seed (PKCS #8) and of a public key (SPKI). Source: RFC 8410. */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
 const SPKI_PREFIX_BYTES = 12
@@ -36,14 +41,14 @@ function keyId(name: string, algorithmAndKey: Uint8Array): string {
   return createHash('sha256').update(`${name}\n`).update(algorithmAndKey).digest('hex').slice(0, 8)
 }
 
-function tagged(bytes: Uint8Array): Buffer {
-  return Buffer.concat([Uint8Array.of(ALGORITHM_ED25519), bytes])
+function tagged(kind: KeyKind, bytes: Uint8Array): Buffer {
+  return Buffer.concat([Uint8Array.of(kind), bytes])
 }
 
-/** A signer from a 32-byte seed. `name` is the ledger's origin. */
-export function signerFromSeed(name: string, seed: Uint8Array): Signer {
+/** A signer from a 32-byte seed. `name` is the ledger's origin, or a witness' name. */
+export function signerFromSeed(name: string, seed: Uint8Array, kind: KeyKind = ED25519): Signer {
   const key = privateKey(seed)
-  const publicKey = tagged(publicBytes(key))
+  const publicKey = tagged(kind, publicBytes(key))
   return {
     verifierKey: `${name}+${keyId(name, publicKey)}+${publicKey.toString('base64')}`,
     sign: async (message) => sign(null, message, key),
@@ -51,23 +56,25 @@ export function signerFromSeed(name: string, seed: Uint8Array): Signer {
 }
 
 /** The text of a key file. */
-export function formatKeyFile(name: string, seed: Uint8Array): string {
-  const id = keyId(name, tagged(publicBytes(privateKey(seed))))
-  return `PRIVATE+KEY+${name}+${id}+${tagged(seed).toString('base64')}\n`
+export function formatKeyFile(name: string, seed: Uint8Array, kind: KeyKind = ED25519): string {
+  const id = keyId(name, tagged(kind, publicBytes(privateKey(seed))))
+  return `PRIVATE+KEY+${name}+${id}+${tagged(kind, seed).toString('base64')}\n`
 }
 
 /** @throws LedgerError `key_error` */
-export function parseKeyFile(text: string, path: string): Signer {
+export function parseKeyFile(text: string, path: string, kind: KeyKind = ED25519): Signer {
   const match = /^PRIVATE\+KEY\+([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})\n?$/.exec(text)
   const bytes = match === null ? null : Buffer.from(match[3] as string, 'base64')
-  if (match === null || bytes === null || bytes.length !== 33 || bytes[0] !== ALGORITHM_ED25519) {
+  if (match === null || bytes === null || bytes.length !== 33 || bytes[0] !== kind) {
     throw new LedgerError(
       'key_error',
-      `${path} is not an Ed25519 key file (PRIVATE+KEY+<origin>+<8 hex>+<base64>): give the file that init made`,
+      kind === ED25519
+        ? `${path} is not an Ed25519 key file (PRIVATE+KEY+<origin>+<8 hex>+<base64>): give the file that init made`
+        : `${path} is not the key file of a witness: give the file that "cortex-ledger witness" made, or a path where nothing is`,
       { file: path },
     )
   }
-  const signer = signerFromSeed(match[1] as string, bytes.subarray(1))
+  const signer = signerFromSeed(match[1] as string, bytes.subarray(1), kind)
   if (!signer.verifierKey.startsWith(`${match[1]}+${match[2]}+`)) {
     throw new LedgerError('key_error', `${path} is damaged: its key id is not that of its key. Restore it from a backup`, { file: path })
   }

@@ -149,8 +149,24 @@ function signedMessage(kind: number, text: string, signature: Uint8Array): { mes
   const message = encodeText(text)
   if (kind === ED25519 && signature.length === 64) return { message, signature }
   if (kind !== ED25519_COSIGNATURE || signature.length !== 72) return null
-  const time = cosignatureTime(signature)
-  return { message: joined(encodeText(`cosignature/v1\ntime ${time}\n`), message), signature: signature.subarray(8) }
+  return { message: cosignedMessage(text, cosignatureTime(signature)), signature: signature.subarray(8) }
+}
+
+/** Times end here. Source: C2SP tlog-cosignature. */
+export const COSIGNATURE_TIME_MAX = (1n << 63n) - 1n
+
+/** What a witness signs who saw this note's text at this time (seconds since 1970). Source: C2SP tlog-cosignature. */
+export function cosignedMessage(text: string, time: bigint): Uint8Array {
+  return encodeText(`cosignature/v1\ntime ${time}\n${text}`)
+}
+
+/** A cosignature as it stands behind the key id: the time in 8 bytes, the signature. @throws RangeError for a time that is none */
+export function formatCosignature(time: bigint, signature: Uint8Array): Uint8Array {
+  if (time < 0n || time > COSIGNATURE_TIME_MAX) throw new RangeError(`a time has 0 to 2^63-1 seconds, not ${time}`)
+  return joined(
+    Uint8Array.from({ length: 8 }, (_, i) => Number((time >> BigInt(56 - 8 * i)) & 0xffn)),
+    signature,
+  )
 }
 
 /** Seconds since 1970 at which a witness says that it saw the note. Source: C2SP tlog-cosignature. */

@@ -54,12 +54,13 @@ const ROOMS = {
   'src/stores/text/': ['src/verify/', 'src/ledger/', 'src/stores/sql/'],
   'src/stores/memory.ts': ['src/verify/', 'src/ledger/', 'src/stores/tree/'],
   'src/testing/': ['src/verify/', 'src/ledger/'],
+  'src/witness/': ['src/verify/', 'src/ledger/', 'src/stores/sql/'],
   'src/open-store.ts': ['src/verify/', 'src/ledger/', 'src/stores/jsonl/', 'src/stores/sqlite/', 'src/stores/memory.ts'],
   'src/open-text.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/text/', 'src/open-store.ts'],
   'src/text-worker.ts': ['src/open-text.ts', 'src/stores/sql/', 'src/stores/text/'],
   'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts'],
   'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts'],
-  'src/cli/': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open.ts', 'src/index.ts'],
+  'src/cli/': ['src/verify/', 'src/ledger/', 'src/witness/', 'src/open-store.ts', 'src/open.ts', 'src/index.ts'],
 } as const satisfies Record<string, readonly string[]>
 type Room = keyof typeof ROOMS
 
