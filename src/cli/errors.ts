@@ -17,6 +17,7 @@ export const EXIT = {
 const EXIT_OF: Record<LedgerErrorCode, number> = {
   invalid_entry: EXIT.misuse,
   too_large: EXIT.misuse,
+  invalid_policy: EXIT.misuse,
   not_found: EXIT.storage,
   not_a_ledger: EXIT.storage,
   damaged: EXIT.storage,

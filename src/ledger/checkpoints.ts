@@ -14,6 +14,7 @@ import { LedgerError } from './errors.ts'
 import { nodeHashing } from './hashing.ts'
 import type { Signer } from './keys.ts'
 import type { LedgerWarning } from './warning.ts'
+import type { Witnesses } from './witnesses.ts'
 import type { OriginMemory, Remembered, Reservation, Statement } from './remembered.ts'
 import type { Store } from './store.ts'
 import type { LedgerTree } from './tree.ts'
@@ -38,12 +39,6 @@ export interface CheckpointOptions {
   readonly atClose?: boolean | undefined
 }
 
-/** Asks witnesses for their cosignatures. */
-export interface CosignatureSource {
-  /** The note with those that could be had. Never rejects. */
-  cosign(note: string, prove: (oldSize: bigint, size: bigint) => Promise<readonly Uint8Array[]>): Promise<{ readonly note: string }>
-}
-
 export interface CheckpointsParts {
   readonly origin: string
   readonly store: Store
@@ -54,7 +49,7 @@ export interface CheckpointsParts {
   readonly canSign: boolean
   /** Null for a ledger that is gone with its process. */
   readonly memory: OriginMemory | null
-  readonly witnesses: CosignatureSource | null
+  readonly witnesses: Witnesses | null
   /** False: only on demand. */
   readonly options: CheckpointOptions | false
   readonly warn: (warning: LedgerWarning) => void
@@ -69,6 +64,11 @@ export class Checkpoints {
   readonly #parts: CheckpointsParts
   #signing: Promise<SignedCheckpoint> | null = null
   #cosigning: Promise<void> = Promise.resolve()
+  /** Of the last checkpoint, where this process signed it. */
+  #reservation: Reservation | null = null
+  /** Whether the last checkpoint has the policy's quorum; null while nobody knows. */
+  #hasQuorum: boolean | null = null
+  #hadQuorum = true
   #timer: NodeJS.Timeout | null = null
   /** Of the last one; null while nobody has looked. */
   #latest: SignedCheckpoint | null = null
@@ -110,7 +110,8 @@ export class Checkpoints {
   }
 
   /**
-   * Signs the ledger as it is now. Where nothing was recorded since the last time, that one is given again.
+   * Signs the ledger as it is now. Where nothing was recorded since the last time, that one is given again, and its
+   * witnesses are asked again for what is missing.
    * @throws LedgerError `key_error` | `behind_checkpoint` | `forked` | `damaged` | `io_error`
    */
   async sign(): Promise<SignedCheckpoint> {
@@ -123,11 +124,11 @@ export class Checkpoints {
     const { tree, origin, memory, store } = this.#parts
     await tree.catchUp()
     const { size } = tree
-    if (this.#latest?.size === size) return this.#latest
+    if (this.#latest?.size === size) return this.#askWitnesses(this.#latest)
     const signers = await this.#parts.signers()
     const root = await tree.root(size)
     const own = await this.#ownBefore(signers)
-    if (own?.size === size && own.root === hashHex(root)) return this.#covers(own)
+    if (own?.size === size && own.root === hashHex(root)) return this.#askWitnesses(this.#covers(own, null))
     const text = formatCheckpoint({ origin, size: BigInt(size), root, extensions: [] })
     const statement: Statement = { size, text, header: await lastHeader(store, size), path: await tree.inclusion(size - 1, size) }
     const reservation = (await memory?.reserve(statement)) ?? null
@@ -143,13 +144,14 @@ export class Checkpoints {
       throw error
     }
     await reservation?.signed(note)
-    const signed = this.#covers({ size, root: hashHex(root), note })
+    const signed = this.#covers({ size, root: hashHex(root), note }, reservation)
     await this.#keep(signed)
-    this.#cosigning = this.#cosign(signed, reservation)
-    return signed
+    return this.#askWitnesses(signed)
   }
 
-  #covers(signed: SignedCheckpoint): SignedCheckpoint {
+  #covers(signed: SignedCheckpoint, reservation: Reservation | null): SignedCheckpoint {
+    this.#reservation = reservation
+    this.#hasQuorum = null
     this.#latest = signed
     this.#covered = signed.size
     this.#isBehind = false
@@ -168,17 +170,49 @@ export class Checkpoints {
     }
   }
 
-  async #cosign(signed: SignedCheckpoint, reservation: Reservation | null): Promise<void> {
-    const { witnesses, tree } = this.#parts
-    if (witnesses === null) return
-    const { note } = await witnesses.cosign(signed.note, (oldSize, size) => tree.consistency(Number(oldSize), Number(size)))
-    if (note === signed.note) return
-    const cosigned = { ...signed, note }
-    if (this.#latest?.size === signed.size) {
-      this.#latest = cosigned
-      await this.#keep(cosigned)
+  /** Behind whoever wants the checkpoint: `cosigned` waits for it. */
+  #askWitnesses(signed: SignedCheckpoint): SignedCheckpoint {
+    if (this.#parts.witnesses !== null && this.#hasQuorum !== true) {
+      this.#cosigning = this.#cosigning.then(() => this.#cosign(signed))
     }
-    await reservation?.signed(note).catch(() => {})
+    return signed
+  }
+
+  async #cosign({ size }: SignedCheckpoint): Promise<void> {
+    const { witnesses, tree, warn } = this.#parts
+    const signed = this.#latest
+    // A newer one is on its way: witnesses would refuse the older.
+    if (witnesses === null || signed?.size !== size) return
+    try {
+      const { note, quorum, failures } = await witnesses.cosign(
+        signed.note,
+        (from, to) => tree.consistency(Number(from), Number(to)),
+        (at) => tree.root(Number(at)),
+      )
+      if (note !== signed.note && this.#latest?.size === size) {
+        this.#latest = { ...signed, note }
+        await this.#keep(this.#latest)
+        await this.#reservation?.signed(note)
+      }
+      // Told when it begins, not with every checkpoint.
+      if (!quorum && this.#hadQuorum) {
+        const whys = failures.map(({ witness, why }) => `${witness}: ${why}`).join('; ')
+        warn({
+          code: 'quorum_missing',
+          message: `the checkpoint of ${size} records has not the cosignatures that the policy asks for (${whys})`,
+        })
+      }
+      this.#hasQuorum = this.#hadQuorum = quorum
+    } catch (error) {
+      const told = error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })
+      warn({ code: 'checkpoint_failed', message: `witnesses were not asked: ${told.message}`, error: told })
+    }
+  }
+
+  /** The last checkpoint, when the witnesses have answered, or have not for too long. */
+  async cosigned(): Promise<SignedCheckpoint | null> {
+    await this.#cosigning
+    return this.#latest
   }
 
   async #refuseContradiction(other: Pick<Remembered, 'size' | 'root'> & { readonly path: string }): Promise<void> {

@@ -42,6 +42,8 @@ export const LEDGER_ERROR_CODES = [
   'unsupported',
   /** A key file is missing, unreadable, or not this ledger's. */
   'key_error',
+  /** A file of witnesses and their quorum is missing, unreadable, or none. */
+  'invalid_policy',
   /** The ledger has fewer records than this machine remembers to have signed: it was cut, or is an older copy. */
   'behind_checkpoint',
   /** The ledger is not the one that this machine remembers to have signed, nor its continuation. */

@@ -5,6 +5,7 @@ import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
 import { formatTime } from '../verify/time.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
+import { readPolicyFile, witnessesOf } from './cosigning.ts'
 import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
 import type { DraftContext, Mask } from './draft.ts'
 import type { JsonObject } from './entry.ts'
@@ -34,6 +35,11 @@ export interface LedgerOptions {
   readonly signer?: Signer | null | undefined
   /** When a checkpoint is signed by itself; false: only on demand. */
   readonly checkpoints?: CheckpointOptions | false | undefined
+  /**
+   * Path of a policy (C2SP tlog-policy): its witnesses are asked to cosign each checkpoint, and their quorum is watched.
+   * CORTEX_LEDGER_POLICY unless said.
+   */
+  readonly policy?: string | undefined
   /** `background` (unless said): new records are put into the Merkle tree behind their receipts. `on-demand`: when a proof or a checkpoint needs them. */
   readonly tree?: 'background' | 'on-demand' | undefined
   /** Where this machine remembers what was signed; `${XDG_STATE_HOME:-~/.local/state}/cortex-ledger` unless said. */
@@ -177,7 +183,7 @@ async function partsForReading(store: Store, options: LedgerOptions, common: Com
   const identity = await readIdentity(store).catch(() => null)
   if (identity !== null) checkIdentity(identity, store, options)
   const keys = new SigningKeys(store, identity?.origin ?? '', [], { signer: null })
-  return { ...common, ...identityParts(identity), keyFile: null, isNew: false, keys, memory: null, ...limits(options) }
+  return { ...common, ...identityParts(identity), keyFile: null, isNew: false, keys, memory: null, witnesses: null, ...limits(options) }
 }
 
 async function partsForWriting(store: Store, options: LedgerOptions, mustCreate: boolean, common: CommonParts): Promise<LedgerParts> {
@@ -200,8 +206,12 @@ async function partsForWriting(store: Store, options: LedgerOptions, mustCreate:
   const isOwnKey = keyFile !== null && identity.keys.includes(founded?.key ?? '')
   const keys = new SigningKeys(store, identity.origin, identity.keys, isOwnKey ? { ...options, key: keyFile } : options)
   await keys.open()
+  const path = options.policy ?? (process.env['CORTEX_LEDGER_POLICY'] || undefined)
+  const folder = memory?.folder ?? null
+  const { verifierKeys } = keys
+  const witnesses = path === undefined ? null : witnessesOf({ policy: await readPolicyFile(path), verifierKeys, folder, warn: common.warn })
   if (!isNew) await recordRecovery(store, common.drafting, common.warn)
-  return { ...common, ...identityParts(identity), keyFile, isNew, keys, memory, ...limits(options) }
+  return { ...common, ...identityParts(identity), keyFile, isNew, keys, memory, witnesses, ...limits(options) }
 }
 
 function identityParts(identity: Identity | null): Pick<LedgerParts, 'origin' | 'verifierKey'> {

@@ -33,6 +33,7 @@ import type { TextIndex } from './text.ts'
 import { TextSearch } from './text-search.ts'
 import { LedgerTree } from './tree.ts'
 import type { LedgerWarning } from './warning.ts'
+import type { Witnesses } from './witnesses.ts'
 import type { Writer } from './writer.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
 
@@ -57,6 +58,7 @@ export interface LedgerParts {
   readonly keys: SigningKeys
   /** Null for a ledger that is gone with its process, and for one that is only read. */
   readonly memory: OriginMemory | null
+  readonly witnesses: Witnesses | null
   readonly checkpoints: CheckpointOptions | false
   /** New records are put into the tree as they come. */
   readonly followsTree: boolean
@@ -300,13 +302,15 @@ export class Ledger {
   }
 
   /**
-   * Signs the ledger as it is now: its size and its root.
+   * Signs the ledger as it is now: its size and its root. `cosigned`: wait for the policy's witnesses, who are asked in
+   * any case; they get ten seconds.
    * @throws LedgerError `key_error` | `behind_checkpoint` | `forked` | `damaged` | `io_error` | `read_only` | `closed`
    */
-  async checkpoint(): Promise<SignedCheckpoint> {
+  async checkpoint({ cosigned = false }: { readonly cosigned?: boolean | undefined } = {}): Promise<SignedCheckpoint> {
     this.#refuseToWrite()
     await this.#writer.drain()
-    return this.#checkpoints.sign()
+    const signed = await this.#checkpoints.sign()
+    return cosigned ? ((await this.#checkpoints.cosigned()) ?? signed) : signed
   }
 
   /** The last checkpoint that is kept with the ledger, with its cosignatures; null where there is none. */
@@ -365,7 +369,7 @@ export class Ledger {
   }
 }
 
-function checkpointsOf({ origin, store, keys, memory, checkpoints, warn }: LedgerParts, tree: LedgerTree): Checkpoints {
+function checkpointsOf({ origin, store, keys, memory, witnesses, checkpoints, warn }: LedgerParts, tree: LedgerTree): Checkpoints {
   return new Checkpoints({
     origin: origin ?? '',
     store,
@@ -373,7 +377,7 @@ function checkpointsOf({ origin, store, keys, memory, checkpoints, warn }: Ledge
     signers: () => keys.signers(),
     canSign: keys.canSign,
     memory,
-    witnesses: null,
+    witnesses,
     options: checkpoints,
     warn,
   })

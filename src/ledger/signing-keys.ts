@@ -53,6 +53,11 @@ export class SigningKeys {
     this.#keys = foundingKeys.map((verifierKey) => ({ id: idOf(verifierKey), verifierKey, added: 0, retired: null }))
   }
 
+  /** Of all keys that ever signed checkpoints of the ledger. */
+  get verifierKeys(): readonly string[] {
+    return this.#keys.map(({ verifierKey }) => verifierKey)
+  }
+
   get canSign(): boolean {
     return this.#signers.length > 0
   }
