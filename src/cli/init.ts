@@ -3,12 +3,14 @@ import type { Command } from 'commander'
 import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
 import { Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
+import { PASSPHRASE_HELP, PASSPHRASE_OPTION, passphraseFrom } from './passphrase.ts'
 import type { Terminal } from './terminal.ts'
 import { printable } from './text.ts'
 
 interface InitOptions {
   readonly origin?: string
   readonly key?: string
+  readonly passphraseFile?: string
   readonly json?: boolean
 }
 
@@ -23,6 +25,7 @@ export function addInit(program: Command, terminal: Terminal): void {
       '--key <file>',
       "the ledger's Ed25519 key: used if the file is there, else made there (CORTEX_LEDGER_KEY, else ~/.config/cortex-ledger/keys/)",
     )
+    .option(PASSPHRASE_OPTION, `${PASSPHRASE_HELP}; a key that is made is put under it`)
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  $ cortex-ledger init ./audit --origin example.com/agents/prod')
     .action(async (argument: string | undefined, options: InitOptions) => {
@@ -36,7 +39,8 @@ export function addInit(program: Command, terminal: Terminal): void {
 
 async function init(terminal: Terminal, location: string, options: InitOptions): Promise<void> {
   const { origin, key } = options
-  const open = { mustCreate: true, ...(origin !== undefined && { origin }), ...(key !== undefined && { key }) }
+  const passphrase = await passphraseFrom(options.passphraseFile)
+  const open = { mustCreate: true, origin, key, passphrase }
   await withLedger(terminal, location, open, async (ledger) => {
     const made = {
       location: ledger.location,

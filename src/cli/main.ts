@@ -7,6 +7,7 @@ import { endingOf, EXIT } from './errors.ts'
 import { addExport } from './export.ts'
 import { addImport } from './import.ts'
 import { addInit } from './init.ts'
+import { addKeys } from './keys.ts'
 import { addQuery } from './query.ts'
 import { addRecord } from './record.ts'
 import { addRotate } from './rotate.ts'
@@ -64,6 +65,7 @@ export function makeProgram(terminal: Terminal): Command {
     addStats,
     addExport,
     addRotate,
+    addKeys,
     addWitness,
     addDemo,
   ]) {

@@ -155,6 +155,7 @@ const CHECK_NAMES: { readonly [name in keyof VerificationReport['checks']]: stri
   stream_versions: 'stream versions gapless',
   entries_canonical: 'entries canonical',
   columns: "the store's columns agree with the records",
+  signatures: "the records' own signatures",
 }
 
 function checkLines(report: VerificationReport, colours: Colours): string[] {

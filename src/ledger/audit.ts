@@ -3,6 +3,7 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { LedgerVerifier } from '../verify/chain.ts'
 import type { VerificationReport } from '../verify/report.ts'
 import { nodeHashing } from './hashing.ts'
+import { checkRecordSignature } from './signature-check.ts'
 import type { AuditSink, Store } from './store.ts'
 import { TemporaryFile } from './temporary-file.ts'
 
@@ -49,6 +50,7 @@ export async function auditStore(store: Store, options: AuditOptions): Promise<V
   const files: TemporaryFile[] = []
   const verifier = new LedgerVerifier({
     ...nodeHashing,
+    checkRecordSignature,
     ...(options.origin === undefined ? {} : { origin: options.origin }),
     canonical_entries: options.canonicalEntries ?? false,
     ids_max: options.idsInMemory ?? IDS_IN_MEMORY,

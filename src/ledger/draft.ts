@@ -104,6 +104,8 @@ export interface DraftContext {
   readonly random: Random
   readonly mask: Mask | null
   readonly actor: string | null
+  /** Ids of the keys that sign records; absent where none does. */
+  readonly signers?: readonly string[] | undefined
 }
 
 /** The bytes that `entry_hash` commits to, from `"salt":"` to the entry's last `}`. Source: docs/format.md. */
@@ -143,14 +145,15 @@ const WIDEST: Position = {
   recorded_at: '9999-12-31T23:59:59.999999Z',
   stream_version: Number.MAX_SAFE_INTEGER,
   append_last_seq: Number.MAX_SAFE_INTEGER,
+  signers: undefined,
 }
 
-function checkDraftHeader(header: DraftHeader): void {
+function checkDraftHeader(header: DraftHeader, { signers }: DraftContext): void {
   let why = checkFacts(header)
   let code: 'invalid_entry' | 'too_large' = 'invalid_entry'
   if (why === null && header.tags !== undefined) {
     // Only a list can make a header too long.
-    why = checkHeader(headerOf({ ...header, entry_hash: WIDEST.previous_hash }, WIDEST))
+    why = checkHeader(headerOf({ ...header, entry_hash: WIDEST.previous_hash }, { ...WIDEST, signers }))
     code = 'too_large'
   }
   if (why !== null) throw new LedgerError(code, `header: ${why}. Nothing was recorded`, { path: why })
@@ -229,7 +232,7 @@ export function draftCall(input: LedgerEntryInput, options: RecordOptions, conte
     timestamp_given: input.timestamp_end !== undefined,
     defaulted,
   }
-  checkDraftHeader(header)
+  checkDraftHeader(header, context)
   return finishDraft(header, canonicalCall(entry), entry, context.mask, context)
 }
 
@@ -279,7 +282,7 @@ export function draftEvent(stream: string, event: EventInput, context: DraftCont
     timestamp_given: event.timestamp !== undefined,
     defaulted: [],
   }
-  checkDraftHeader(header)
+  checkDraftHeader(header, context)
   return finishDraft(header, canonicalEntry(event.data), event.data, context.mask, context)
 }
 
@@ -310,7 +313,7 @@ export function draftOwnRecord(
     timestamp_given: false,
     defaulted: [],
   }
-  checkDraftHeader(header)
+  checkDraftHeader(header, context)
   // It is our own, and no caller's secret: nothing is masked.
   return finishDraft(header, canonicalEntry(data), data, null, context)
 }
@@ -323,6 +326,8 @@ export interface Position {
   readonly stream_version: number
   /** Position of the append's last record, or null where the append is one record. */
   readonly append_last_seq: number | null
+  /** Ids of the keys that sign it, ascending; undefined where none does. */
+  readonly signers: readonly string[] | undefined
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
@@ -341,6 +346,7 @@ export function headerOf(draft: DraftHeader & Pick<Draft, 'entry_hash'>, at: Pos
   header.run_id = draft.run_id
   header.schema = draft.schema
   header.seq = at.seq
+  if (at.signers !== undefined) header.signers = at.signers
   header.stream = draft.stream
   header.stream_version = at.stream_version
   if (draft.tags !== undefined) header.tags = draft.tags

@@ -14,11 +14,17 @@ import { refuseFoundingAnew, refuseOtherThanRemembered } from './checkpoints.ts'
 import type { CheckpointOptions } from './checkpoints.ts'
 import { keyOfNewLedger } from './keys.ts'
 import type { Signer } from './keys.ts'
-import type { LedgerParts } from './ledger.ts'
+import { keyAddedDraft } from './key-records.ts'
+import type { LedgerParts } from './parts.ts'
+import { askedOnce } from './passphrase.ts'
+import type { Passphrase } from './passphrase.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
 import { saltsFrom, systemRandom, uint32sFrom } from './random.ts'
 import type { Random } from './random.ts'
 import { LedgerRecord } from './record.ts'
+import { asRecordSigners } from './record-signer.ts'
+import type { RecordSigner } from './record-signer.ts'
+import { RecordSigning } from './record-signing.ts'
 import { OriginMemory } from './remembered.ts'
 import { writerOver } from './rotation.ts'
 import { isNoKey, SigningKeys } from './signing-keys.ts'
@@ -31,6 +37,14 @@ export interface LedgerOptions {
   readonly origin?: string | undefined
   /** File of the ledger's key; of a new ledger it is made there unless it is there. */
   readonly key?: string | undefined
+  /** Of a key file under one, or who asks for it; `CORTEX_LEDGER_PASSPHRASE` if absent. A key that is made is put under it. */
+  readonly passphrase?: Passphrase | undefined
+  /**
+   * Signs every record, beside what checkpoints sign: one key or several, each of which the ledger must know
+   * (`addKey`, `cortex-ledger keys add`); a new ledger is founded with them. An append waits for its signatures, and is
+   * refused with `key_error` where one can't be had.
+   */
+  readonly signRecords?: RecordSigner | readonly RecordSigner[] | undefined
   /** Signs for the ledger in place of a key file; null for one without any key, or to go on without signing. */
   readonly signer?: Signer | null | undefined
   /** When a checkpoint is signed by itself; false: only on demand. */
@@ -84,7 +98,7 @@ async function readIdentity(store: Store): Promise<Identity | null> {
   return null
 }
 
-function draftingContext(options: LedgerOptions, clock: Clock): DraftContext {
+function draftingContext(options: LedgerOptions, clock: Clock, signers: readonly RecordSigner[]): DraftContext {
   const random = options.random ?? systemRandom()
   const uuids = new V7Generator({ nextUint32: uint32sFrom(random) })
   return {
@@ -94,6 +108,7 @@ function draftingContext(options: LedgerOptions, clock: Clock): DraftContext {
     random,
     mask: options.mask ?? null,
     actor: options.actor ?? null,
+    signers: signers.length === 0 ? undefined : signers.map(({ key }) => key),
   }
 }
 
@@ -102,16 +117,25 @@ function memoryOf(store: Store, origin: string, options: LedgerOptions): OriginM
   return store.kind === 'memory' ? null : new OriginMemory(origin, options.stateFolder)
 }
 
-/** Writes record 0. Where another process was faster, its record 0 stands. */
-async function found(store: Store, options: LedgerOptions, drafting: DraftContext): Promise<{ path: string | null; key: string | null }> {
+/**
+ * Writes record 0, and the keys that sign records behind it in the same append, so that there is never a ledger without
+ * them. Where another process was faster, its record 0 stands.
+ */
+async function found(
+  store: Store,
+  options: LedgerOptions,
+  drafting: DraftContext,
+  signers: readonly RecordSigner[],
+): Promise<{ path: string | null; key: string | null }> {
   const origin = options.origin ?? `localhost/${randomUUID()}`
   const memory = memoryOf(store, origin, options)
   if (memory !== null) await refuseFoundingAnew(store.location, origin, memory)
   const { signer, path } = await signerOfNewLedger(store, origin, options, drafting.random)
   const data: JsonObject = { format: 'cortex-ledger/v1', keys: signer === null ? [] : [signer.verifierKey], origin }
   const draft = draftOwnRecord('LedgerCreated', 'create', origin, data, drafting)
+  const drafts = [draft, ...signers.map((record) => keyAddedDraft(record, drafting))]
   try {
-    await writerOver(store, drafting).submit({ drafts: [draft], stream: draft.stream, expected: 'no-stream', newSegment: false })
+    await writerOver(store, drafting).submit({ drafts, stream: draft.stream, expected: 'no-stream', newSegment: false })
   } catch (error) {
     if (!(error instanceof LedgerError && error.code === 'version_conflict')) throw error
   }
@@ -138,7 +162,7 @@ async function signerOfNewLedger(
   if (store.kind === 'memory' && options.key === undefined) return { signer: null, path: null }
   const path = options.key ?? (process.env['CORTEX_LEDGER_KEY'] || undefined)
   if (isNoKey(path)) return { signer: null, path: null }
-  return keyOfNewLedger(origin, random, path)
+  return keyOfNewLedger(origin, random, path, options.passphrase)
 }
 
 function checkIdentity(identity: Identity, store: Store, options: LedgerOptions): void {
@@ -155,7 +179,7 @@ function checkIdentity(identity: Identity, store: Store, options: LedgerOptions)
 }
 
 /** What recovery moved aside is recorded, so that nothing ever vanishes silently. */
-async function recordRecovery(store: Store, drafting: DraftContext, warn: LedgerParts['warn']): Promise<void> {
+async function recordRecovery({ store, drafting, warn }: CommonParts, signing: RecordSigning | undefined): Promise<void> {
   const { recovered } = store
   if (recovered === null) return
   const { head } = await store.state({ streams: [], run_ids: [] })
@@ -169,7 +193,7 @@ async function recordRecovery(store: Store, drafting: DraftContext, warn: Ledger
     until,
   }
   const draft = draftOwnRecord('RecordingGapDetected', 'note_gap', OWN_ACTOR, data, drafting)
-  await writerOver(store, drafting).submit({ drafts: [draft], stream: draft.stream, expected: 'any', newSegment: false })
+  await writerOver(store, drafting, { signing }).submit({ drafts: [draft], stream: draft.stream, expected: 'any', newSegment: false })
   warn({
     code: 'torn_tail_moved',
     message: `${recovered.bytes} bytes at the end of ${store.location} were no whole record (${recovered.reason}); never acknowledged, they were moved to ${recovered.moved_to}`,
@@ -183,17 +207,19 @@ async function partsForReading(store: Store, options: LedgerOptions, common: Com
   const identity = await readIdentity(store).catch(() => null)
   if (identity !== null) checkIdentity(identity, store, options)
   const keys = new SigningKeys(store, identity?.origin ?? '', [], { signer: null })
-  return { ...common, ...identityParts(identity), keyFile: null, isNew: false, keys, memory: null, witnesses: null, ...limits(options) }
+  const none = { keyFile: null, isNew: false, signing: undefined, memory: null, witnesses: null }
+  return { ...common, ...identityParts(identity), ...none, keys, ...limits(options) }
 }
 
 async function partsForWriting(store: Store, options: LedgerOptions, mustCreate: boolean, common: CommonParts): Promise<LedgerParts> {
+  const signers = asRecordSigners(options.signRecords)
   const { head } = await store.state({ streams: [], run_ids: [] })
   const isNew = head.size === 0
   if (mustCreate && !isNew)
     throw new LedgerError('already_exists', `there is a ledger at ${store.location} already: choose another path, or open it`, {
       location: store.location,
     })
-  const founded = isNew ? await found(store, options, common.drafting) : null
+  const founded = isNew ? await found(store, options, common.drafting, signers) : null
   const keyFile = founded?.path ?? null
   const identity = await readIdentity(store)
   if (identity === null)
@@ -210,8 +236,17 @@ async function partsForWriting(store: Store, options: LedgerOptions, mustCreate:
   const folder = memory?.folder ?? null
   const { verifierKeys } = keys
   const witnesses = path === undefined ? null : witnessesOf({ policy: await readPolicyFile(path), verifierKeys, folder, warn: common.warn })
-  if (!isNew) await recordRecovery(store, common.drafting, common.warn)
-  return { ...common, ...identityParts(identity), keyFile, isNew, keys, memory, witnesses, ...limits(options) }
+  const signing = await signingOf(store, identity.origin, signers)
+  if (!isNew) await recordRecovery(common, signing)
+  return { ...common, ...identityParts(identity), keyFile, isNew, keys, signing, memory, witnesses, ...limits(options) }
+}
+
+/** Who signs the records from now on. @throws LedgerError `key_error` where the ledger doesn't know a key, or it was retired */
+async function signingOf(store: Store, origin: string, signers: readonly RecordSigner[]): Promise<RecordSigning | undefined> {
+  if (signers.length === 0) return undefined
+  const signing = new RecordSigning(store, origin, signers)
+  await signing.look()
+  return signing
 }
 
 function identityParts(identity: Identity | null): Pick<LedgerParts, 'origin' | 'verifierKey'> {
@@ -224,11 +259,12 @@ function limits(options: LedgerOptions): Pick<LedgerParts, 'queue' | 'batch' | '
 }
 
 /** What was asked for and what the process should be told: everything a `Ledger` is made of. Closes the store where it fails. */
-export async function ledgerParts(store: Store, options: LedgerOptions, mustCreate: boolean): Promise<LedgerParts> {
+export async function ledgerParts(store: Store, given: LedgerOptions, mustCreate: boolean): Promise<LedgerParts> {
+  const options = { ...given, passphrase: askedOnce(given.passphrase) }
   const clock = options.clock ?? systemClock
-  const drafting = draftingContext(options, clock)
   const warn = options.onWarning ?? ((warning) => process.emitWarning(warning.message, { type: 'LedgerWarning', code: warning.code }))
   try {
+    const drafting = draftingContext(options, clock, asRecordSigners(options.signRecords))
     return store.readOnly
       ? await partsForReading(store, options, { store, clock, drafting, warn })
       : await partsForWriting(store, options, mustCreate, { store, clock, drafting, warn })

@@ -2,6 +2,7 @@
  * A ledger over a store: record, read, query, verify. There is no update and no delete: not a method that throws,
  * no method. `AuditLedger` of src/open.ts adds `open`, which knows the stores.
  */
+import type { LedgerKey } from '../verify/key-log.ts'
 import type { VerificationReport } from '../verify/report.ts'
 import { hashHex } from '../verify/tree.ts'
 import { auditStore } from './audit.ts'
@@ -10,21 +11,22 @@ import { CallInProgress } from './call.ts'
 import type { CallHandle, CallInfo, CallOptions } from './call.ts'
 import { Captures } from './captures.ts'
 import { Checkpoints } from './checkpoints.ts'
-import type { CheckpointOptions, SignedCheckpoint } from './checkpoints.ts'
+import type { SignedCheckpoint } from './checkpoints.ts'
 import type { Clock } from './clock.ts'
 import { draftCall, draftEvent } from './draft.ts'
 import type { Draft, DraftContext, EventInput, RecordOptions } from './draft.ts'
 import type { LedgerEntryInput } from './entry.ts'
 import { LedgerError } from './errors.ts'
 import { drainAtExit, forgetAtExit } from './exit.ts'
+import { LedgerKeys } from './key-records.ts'
+import type { KeyToAdd, RetireOptions } from './key-records.ts'
 import { LIMITS } from './limits.ts'
+import type { LedgerParts } from './parts.ts'
 import type { ExpectedVersion, Inclusion, Receipt } from './plan.ts'
 import { asFilter, asRange, asSelection, formatCursor, formatRankCursor, textOf } from './query.ts'
 import type { AskedPage, Criteria, Query, ReadRange } from './query.ts'
 import { LedgerRecord } from './record.ts'
-import type { OriginMemory } from './remembered.ts'
 import { writerOver } from './rotation.ts'
-import type { SigningKeys } from './signing-keys.ts'
 import { storedStats } from './stats.ts'
 import type { LedgerStats } from './stats.ts'
 import { TALLY_COLUMNS } from './store.ts'
@@ -32,41 +34,12 @@ import type { Head, Selection, Store, TallyColumn } from './store.ts'
 import type { TextIndex } from './text.ts'
 import { TextSearch } from './text-search.ts'
 import { LedgerTree } from './tree.ts'
-import type { LedgerWarning } from './warning.ts'
-import type { Witnesses } from './witnesses.ts'
 import type { Writer } from './writer.ts'
-import type { BatchLimits, QueueLimits } from './queue.ts'
 
 export interface QueryPage {
   readonly records: readonly LedgerRecord[]
   /** Give it to the next query for the next page; null where this is the last. */
   readonly cursor: string | null
-}
-
-export interface LedgerParts {
-  readonly store: Store
-  readonly clock: Clock
-  readonly drafting: DraftContext
-  /** Origin by record 0; null where it can't be read (a damaged ledger that is open for reading). */
-  readonly origin: string | null
-  /** The first public key that record 0 names, as a signed-note verifier key. */
-  readonly verifierKey: string | null
-  /** Where a key file was made at opening. */
-  readonly keyFile: string | null
-  /** Record 0 was written just now. */
-  readonly isNew: boolean
-  readonly keys: SigningKeys
-  /** Null for a ledger that is gone with its process, and for one that is only read. */
-  readonly memory: OriginMemory | null
-  readonly witnesses: Witnesses | null
-  readonly checkpoints: CheckpointOptions | false
-  /** New records are put into the tree as they come. */
-  readonly followsTree: boolean
-  readonly queue: Partial<QueueLimits> | undefined
-  readonly batch: Partial<BatchLimits> | undefined
-  readonly warn: (warning: LedgerWarning) => void
-  /** Finds records by their words; absent where nothing does. */
-  readonly text?: TextIndex
 }
 
 const EVERYTHING: Selection = { filter: {}, from: 0, before: Infinity, reverse: false, limit: Infinity }
@@ -79,6 +52,7 @@ export class Ledger {
   readonly #clock: Clock
   readonly #drafting: DraftContext
   readonly #writer: Writer
+  readonly #keys: LedgerKeys
   readonly #text: TextIndex | null
   readonly #search: TextSearch
   readonly #captures: Captures
@@ -100,6 +74,7 @@ export class Ledger {
     this.#writer = writerOver(parts.store, parts.drafting, {
       queue: parts.queue,
       batch: parts.batch,
+      signing: parts.signing,
       answered: (size, records) => {
         this.#text?.follow(size)
         if (parts.followsTree) this.#tree.follow(records)
@@ -107,6 +82,7 @@ export class Ledger {
       },
       inclusion: (seq) => this.#included(seq),
     })
+    this.#keys = new LedgerKeys({ ...parts, submit: (drafts, stream, expected) => this.#submit(drafts, stream, expected) })
     this.#captures = new Captures({ ...parts, submit: (draft) => this.#submit([draft], draft.stream, 'any') })
     if (!parts.store.readOnly) drainAtExit(this.#writer)
     if (parts.isNew) this.#checkpoints.follow(1)
@@ -316,6 +292,26 @@ export class Ledger {
   /** The last checkpoint that is kept with the ledger, with its cosignatures; null where there is none. */
   latestCheckpoint(): Promise<SignedCheckpoint | null> {
     return this.#checkpoints.latest()
+  }
+
+  /** The keys that the ledger names, retired ones too, in the order in which they were added. */
+  keys(): Promise<LedgerKey[]> {
+    return this.#keys.list()
+  }
+
+  /**
+   * Records that a key is right from here on (`KeyAdded`): a `Signer` or a `RecordSigner`, or its public half.
+   * @throws LedgerError `key_error`, and as `record`
+   */
+  async addKey(key: KeyToAdd): Promise<Receipt> {
+    this.#refuseToWrite()
+    return this.#keys.add(key)
+  }
+
+  /** Records that a key is not right any more, for good (`KeyRetired`). @throws LedgerError `key_error`, and as `record` */
+  async retireKey(id: string, options: RetireOptions = {}): Promise<Receipt> {
+    this.#refuseToWrite()
+    return this.#keys.retire(id, options)
   }
 
   /** The Merkle tree over the records' hashes. */

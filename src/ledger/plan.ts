@@ -160,11 +160,13 @@ class Planner {
   readonly #noteClock: ClockNote
   readonly #inclusion: InclusionSource
   readonly #now_us: number
+  readonly #signers: readonly string[] | undefined
   #recorded_at: string | null = null
   #head: Head
 
-  constructor(state: StoreState, now_us: number, noteClock: ClockNote, inclusion: InclusionSource) {
+  constructor(state: StoreState, now_us: number, noteClock: ClockNote, inclusion: InclusionSource, signers: readonly string[] | undefined) {
     this.#inclusion = inclusion
+    this.#signers = signers
     this.#state = state
     this.#head = state.head
     this.#now_us = state.now ?? now_us
@@ -183,6 +185,7 @@ class Planner {
       recorded_at,
       stream_version,
       append_last_seq,
+      signers: this.#signers,
     })
     this.#streams.set(draft.stream, stream_version)
     if (!draft.fresh) this.#inBatch.set(draft.run_id, record)
@@ -274,14 +277,18 @@ class Planner {
   }
 }
 
-/** The whole of a batch. Each request succeeds or fails by itself. */
+/**
+ * The whole of a batch. Each request succeeds or fails by itself.
+ * @param signers ids of the keys that will sign the records, ascending
+ */
 export function planBatch(
   requests: readonly AppendRequest[],
   state: StoreState,
   now_us: number,
   noteClock: ClockNote,
   inclusion: InclusionSource,
+  signers?: readonly string[],
 ): BatchPlan {
-  const planner = new Planner(state, now_us, noteClock, inclusion)
+  const planner = new Planner(state, now_us, noteClock, inclusion, signers)
   return planner.finish(requests.map((request) => planner.add(request)))
 }

@@ -6,7 +6,7 @@ import { Writer } from './writer.ts'
 import type { WriterOptions } from './writer.ts'
 
 /** What a writer may gather and hold, and who hears of it. */
-export type WriterSettings = Pick<WriterOptions, 'queue' | 'batch' | 'answered' | 'inclusion'>
+export type WriterSettings = Pick<WriterOptions, 'queue' | 'batch' | 'signing' | 'answered' | 'inclusion'>
 
 /** The writer of a ledger, with the records that it puts in by itself: one for all who write, so that none is left out. */
 export function writerOver(store: Store, drafting: DraftContext, settings: WriterSettings = {}): Writer {

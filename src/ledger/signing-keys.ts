@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { LedgerError } from './errors.ts'
 import { defaultKeyPath, readKeyFile } from './keys.ts'
 import type { Signer } from './keys.ts'
+import type { Passphrase } from './passphrase.ts'
 import { LedgerRecord } from './record.ts'
 import type { Store } from './store.ts'
 
@@ -23,6 +24,7 @@ export interface CheckpointKey {
 export interface SigningOptions {
   readonly key?: string | undefined
   readonly signer?: Signer | null | undefined
+  readonly passphrase?: Passphrase | undefined
 }
 
 /** The word in place of a key file's path for a ledger that goes on unsigned. */
@@ -75,7 +77,7 @@ export class SigningKeys {
     const path = this.#options.key ?? (process.env['CORTEX_LEDGER_KEY'] || undefined)
     if (this.#options.signer === null || (this.#options.signer === undefined && isNoKey(path))) return
     await this.#readOn()
-    const named = this.#options.signer ?? (path === undefined ? null : await readKeyFile(path))
+    const named = this.#options.signer ?? (path === undefined ? null : await readKeyFile(path, this.#options))
     if (named !== null) {
       this.#requireActive(named.verifierKey)
       this.#signers = [named]
@@ -91,7 +93,7 @@ export class SigningKeys {
         { files: paths },
       )
     }
-    this.#signers = await Promise.all(there.map(readKeyFile))
+    this.#signers = await Promise.all(there.map((file) => readKeyFile(file, this.#options)))
   }
 
   #requireActive(verifierKey: string): void {

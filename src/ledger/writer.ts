@@ -9,6 +9,7 @@ import { planBatch } from './plan.ts'
 import type { AppendOutcome, BatchPlan, ClockNote, InclusionSource, Receipt } from './plan.ts'
 import { AppendQueue } from './queue.ts'
 import type { BatchLimits, QueueLimits, Waiting } from './queue.ts'
+import type { RecordSigning } from './record-signing.ts'
 import type { Head, SealedRecord, StateRequest, Store, StoreState } from './store.ts'
 
 export interface WriterOptions {
@@ -19,6 +20,8 @@ export interface WriterOptions {
   readonly sealSegment: (head: Head) => Promise<Draft | null>
   readonly queue?: Partial<QueueLimits> | undefined
   readonly batch?: Partial<BatchLimits> | undefined
+  /** Signs each record; absent where none is signed. */
+  readonly signing?: RecordSigning | undefined
   /** How a receipt's holder waits for the tree; absent where nobody gets to see the receipts. */
   readonly inclusion?: InclusionSource | undefined
   /** Called once a batch, when its callers have been told: these records are durable, the ledger has so many now. */
@@ -159,12 +162,17 @@ export class Writer {
       // A seal that may be there already is looked for like the rest of the batch; else it names the head, so it is made anew.
       if (sealing === null || !state.runs.has(sealing.run_id)) sealing = await this.#sealing(batch, state.head)
       const requests = sealing === null ? batch : [{ drafts: [sealing], stream: sealing.stream, expected: 'any' as const }, ...batch]
-      const plan = planBatch(requests, state, this.#options.now(), this.#options.noteClock, this.#inclusion)
+      const { signing } = this.#options
+      const plan = planBatch(requests, state, this.#options.now(), this.#options.noteClock, this.#inclusion, signing?.ids)
+      // Crash point: nothing is written yet, and nothing will be where a signer fails. Where another writer is faster
+      // meanwhile, all is sealed and signed anew.
+      const records = signing === undefined ? plan.records : await signing.sign(plan.records, state.streams.get('ledger'))
       try {
-        if (plan.records.length > 0) await this.#store.append(plan.records, state.head, { newSegment: sealing !== null })
+        if (records.length > 0) await this.#store.append(records, state.head, { newSegment: sealing !== null })
         else if (await this.#isStale(plan, state.head)) continue
         this.#remember(plan)
-        this.#written = plan.records
+        signing?.note(plan.streams.get('ledger'))
+        this.#written = records
         if (sealing === null) return plan.outcomes
         const [sealed, ...outcomes] = plan.outcomes
         // Whoever asked for a new segment hears of the record that sealed the old one.
@@ -261,7 +269,10 @@ export class Writer {
     this.#closed = true
     this.#forget()
     const state = store.state(this.#needs(rest, true, null))
-    const plan = planBatch(rest, state, this.#options.now(), this.#options.noteClock, this.#inclusion)
-    if (plan.records.length > 0) store.append(plan.records, state.head)
+    const { signing } = this.#options
+    const plan = planBatch(rest, state, this.#options.now(), this.#options.noteClock, this.#inclusion, signing?.ids)
+    if (plan.records.length === 0) return
+    const records = signing === undefined ? plan.records : signing.signAtExit(plan.records, state.streams.get('ledger'))
+    store.append(records, state.head)
   }
 }

@@ -3,7 +3,7 @@
  * goes on after every problem. Source: docs/format.md, "Verification".
  * Where the time goes, and what was tried to save it: docs/performance.md.
  */
-import { ascii, Digest, isLowerHex, Memory, textStandsAt } from './bytes.ts'
+import { ascii, asciiText, Digest, isLowerHex, Memory, textStandsAt } from './bytes.ts'
 import { sha256 as plainSha256 } from './hash.ts'
 import type { Sha256 } from './hash.ts'
 import { KEY } from './header-grammar.ts'
@@ -16,16 +16,20 @@ import { RecordOrder } from './order.ts'
 import type { Arrival } from './order.ts'
 import { Findings, whereOf } from './problems.ts'
 import { RecordChecks } from './record-checks.ts'
-import type { Naming, PlacedRecord } from './record-checks.ts'
+import { OWN_TYPES } from './record-checks.ts'
+import type { OwnEntry, PlacedRecord } from './record-checks.ts'
+import { RecordSignatures } from './record-signatures.ts'
+import type { RecordSignatureCheck, SignedRecord } from './record-signatures.ts'
 import type { Problem, SubCheck, VerificationReport } from './report.ts'
 import { decodeText, isUtf8 as decodesAsUtf8 } from './text.ts'
-import { NAMING_TYPES, namedPositions } from './withheld.ts'
 
 export interface VerifierOptions {
   /** SHA-256; by default the one in plain ECMAScript. In Node: `(bytes) => crypto.hash('sha256', bytes)`. */
   readonly sha256?: Sha256
   /** True for valid UTF-8; by default by the platform's decoder. In Node: `buffer.isUtf8`. */
   readonly isUtf8?: (bytes: Uint8Array) => boolean
+  /** Checks the signatures that records carry; without it they are not checked. */
+  readonly checkRecordSignature?: RecordSignatureCheck
   /** The origin that the ledger must have. */
   readonly origin?: string
   /** Also check that each entry's bytes are canonical JSON: a twentieth more, several times as long for spellings that are not. */
@@ -63,6 +67,7 @@ export class LedgerVerifier {
   readonly #ids: IdChecks
   readonly #order: RecordOrder
   readonly #canonicalEntries: boolean
+  readonly #checksSignatures: boolean
   /** Where the line at hand lies. */
   readonly #here: { file: string | null; position: number } = { file: null, position: 0 }
   /** The position that the file's name promises for its first record, until that has come. */
@@ -86,7 +91,9 @@ export class LedgerVerifier {
     const { sha256 = plainSha256, isUtf8 = decodesAsUtf8, origin = null, canonical_entries: canonicalEntries = false } = options
     const findings = new Findings(options.problems_max ?? PROBLEMS_MAX)
     const ids = new IdChecks(findings, options.ids_max ?? IDS_MAX, options.temporary_space ?? null)
-    const checks = new RecordChecks(findings, origin, ids)
+    const signatures = new RecordSignatures(findings, sha256, options.checkRecordSignature ?? null)
+    const checks = new RecordChecks(findings, origin, ids, signatures)
+    this.#checksSignatures = options.checkRecordSignature !== undefined
     this.#ids = ids
     this.#findings = findings
     this.#checks = checks
@@ -104,7 +111,8 @@ export class LedgerVerifier {
       headerStart: 0,
       seq: 0,
       withheld: false,
-      naming: null,
+      own: null,
+      signed: null,
       place: this.#here,
       faulty: false,
       follows: true,
@@ -170,7 +178,8 @@ export class LedgerVerifier {
     record.headerStart = check.headerStart
     record.seq = check.seq
     record.withheld = check.withheld
-    record.naming = this.#naming(bytes)
+    record.own = this.#own(bytes)
+    record.signed = check.signaturesStart === -1 ? null : this.#signed(bytes)
     record.place = this.#here
     record.faulty = false
     record.follows = true
@@ -213,7 +222,8 @@ export class LedgerVerifier {
       hash: check.hash.bytes.slice(),
       header: status === 'newer' ? null : bytes.slice(check.headerStart, check.headerEnd),
       withheld: check.withheld,
-      naming: status === 'newer' || fault !== null ? null : this.#naming(bytes),
+      own: status === 'newer' || fault !== null ? null : this.#own(bytes),
+      signed: check.signaturesStart === -1 ? null : this.#signed(bytes),
       fault,
       promised,
       place: { ...this.#here },
@@ -227,7 +237,7 @@ export class LedgerVerifier {
   }
 
   #placeCopy(arrival: Arrival, follows: boolean): void {
-    const { header, seq, withheld, naming, place, fault } = arrival
+    const { header, seq, withheld, own, signed, place, fault } = arrival
     if (header === null)
       this.#findings.note('newer_format', seq, 'a record of a newer format: hash and chain are checked, its meaning is not', place)
     else this.#copyScan.scan(header, 0, header.length)
@@ -238,7 +248,8 @@ export class LedgerVerifier {
       headerStart: 0,
       seq,
       withheld,
-      naming,
+      own,
+      signed,
       place,
       faulty: fault !== null,
       follows,
@@ -246,18 +257,26 @@ export class LedgerVerifier {
     this.#checks.take(record)
   }
 
-  /** The positions that the record names as withheld or restored, or null where it names none. */
-  #naming(bytes: Uint8Array): Naming | null {
-    const { header, headerStart, entryStart, entryEnd, seq, withheld } = this.#check
+  /** The entry of a record of the ledger's own that is read, or null. */
+  #own(bytes: Uint8Array): OwnEntry | null {
+    const { header, headerStart, entryStart, entryEnd, withheld } = this.#check
     const { starts, ends } = header
     // Nearly every record is of another stream: that is asked first.
     if (ends[KEY.stream]! - starts[KEY.stream]! !== LEDGER_STREAM.length || withheld) return null
     if (!textStandsAt(bytes, headerStart + starts[KEY.stream]!, LEDGER_STREAM)) return null
     const [start, end] = [headerStart + starts[KEY.type]!, headerStart + ends[KEY.type]!]
-    const type = NAMING_TYPES.find((each) => each.length === end - start && textStandsAt(bytes, start, each))
+    const type = OWN_TYPES.find((each) => each.length === end - start && textStandsAt(bytes, start, each))
     if (type === undefined) return null
     // The scan found one JSON object and valid UTF-8, so this can't fail.
-    return { type, ranges: namedPositions(JSON.parse(decodeText(bytes.subarray(entryStart, entryEnd))), seq) }
+    return { type, entry: JSON.parse(decodeText(bytes.subarray(entryStart, entryEnd))) }
+  }
+
+  /** The signatures of the record at hand, copied out of its line. */
+  #signed(bytes: Uint8Array): SignedRecord | null {
+    const { seq, hash, signaturesStart, signaturesEnd } = this.#check
+    if (!this.#checksSignatures) return null
+    const signatures = asciiText(bytes, signaturesStart, signaturesEnd)
+    return { seq, hash: asciiText(hash.bytes, 0, HASH_LENGTH), signatures, place: { ...this.#here } }
   }
 
   /**
@@ -280,21 +299,28 @@ export class LedgerVerifier {
   #write(): VerificationReport {
     const findings = this.#findings
     for (const piece of this.settle()) void piece
-    const { withheld, unsettled, runIds, streams } = this.#checks.finish(this.#live)
-    const integrity = findings.total > 0 ? 'fail' : unsettled === null ? 'pass' : 'not checked'
+    const { withheld, unsettled, runIds, streams, signatures } = this.#checks.finish(this.#live)
+    const integrity = findings.fail('integrity') ? 'fail' : unsettled === null ? 'pass' : 'not checked'
+    const authenticity = findings.fail('authenticity') ? 'fail' : 'not checked'
     const { head } = this.#order
     return {
-      ok: integrity !== 'fail',
+      ok: integrity !== 'fail' && authenticity !== 'fail',
       size: head.seq + 1,
       head: head.seq === -1 ? null : String.fromCharCode(...head.hash),
       origin: this.#checks.origin,
-      verdicts: { integrity, authenticity: 'not checked', completeness: 'not checked', time: 'not checked' },
-      missing: integrity === 'not checked' && unsettled !== null ? { integrity: unsettled, ...MISSING } : MISSING,
+      verdicts: { integrity, authenticity, completeness: 'not checked', time: 'not checked' },
+      missing: {
+        ...(integrity === 'not checked' && unsettled !== null && { integrity: unsettled }),
+        ...(authenticity === 'not checked' && { authenticity: MISSING.authenticity }),
+        completeness: MISSING.completeness,
+        time: MISSING.time,
+      },
       checks: {
         run_ids_unique: runIds,
         stream_versions: streams,
         entries_canonical: this.#canonicalCheck(),
         columns: findings.has('column_mismatch') ? { verdict: 'fail' } : this.#columns,
+        signatures,
       },
       problems: findings.problems,
       problems_total: findings.total,

@@ -63,6 +63,9 @@ export class LineCheck {
   /** The hash of the header's bytes; replaced by `takeHash`. */
   hash = new Digest()
   withheld = false
+  /** The array of signatures, of which the grammar holds; the start is -1 where nobody signed, or the line has a fault before them. */
+  signaturesStart = -1
+  signaturesEnd = 0
   /** The entry's object; meaningless where it is withheld or the line has a fault. */
   entryStart = 0
   entryEnd = 0
@@ -91,6 +94,7 @@ export class LineCheck {
   #check(bytes: Uint8Array, start: number, end: number, expected: Digest | null, strictly: boolean): void {
     this.fault = null
     this.withheld = false
+    this.signaturesStart = -1
     this.status = 'nothing'
     this.headerStart = start + HEADER_START
     const shift = this.memory.view(bytes)
@@ -235,9 +239,13 @@ export class LineCheck {
       signers.length === 0
         ? 'there are signatures that signers does not name'
         : signaturesFault(asciiText(bytes, start, close + 1), signers)
-    if (fault === null) return close + 1
-    this.#malformed(fault)
-    return -1
+    if (fault !== null) {
+      this.#malformed(fault)
+      return -1
+    }
+    this.signaturesStart = start
+    this.signaturesEnd = close + 1
+    return close + 1
   }
 
   /** Salt and entry, from the comma before them to the line's last `}`. */

@@ -16,7 +16,8 @@
 import { asciiText, sameBytes } from './bytes.ts'
 import { whereOf } from './problems.ts'
 import type { Fault, Findings, Place } from './problems.ts'
-import type { Naming } from './record-checks.ts'
+import type { OwnEntry } from './record-checks.ts'
+import type { SignedRecord } from './record-signatures.ts'
 import type { Where } from './report.ts'
 
 /** A record copied out of its line, to be placed later. */
@@ -28,7 +29,8 @@ export interface Arrival {
   /** The header's bytes, or null for a record of a newer format. */
   readonly header: Uint8Array | null
   readonly withheld: boolean
-  readonly naming: Naming | null
+  readonly own: OwnEntry | null
+  readonly signed: SignedRecord | null
   readonly fault: Fault | null
   /** The position that the segment's name promises for it, where that is not its own. */
   readonly promised: number | null

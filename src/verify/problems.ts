@@ -1,5 +1,6 @@
 /** Gathers what a verification finds, within a limit: a ruined ledger of a million lines makes no million objects. */
-import type { Note, Problem, ProblemCode, Where } from './report.ts'
+import { verdictOf } from './report.ts'
+import type { Note, Problem, ProblemCode, Verdicts, Where } from './report.ts'
 
 /** Where a line lies: its byte offset in a file, or its row where `file` is null. */
 export interface Place {
@@ -105,6 +106,11 @@ export class Findings {
 
   has(...codes: readonly ProblemCode[]): boolean {
     return codes.some((code) => this.#codes.has(code))
+  }
+
+  /** True where a problem was found that makes this verdict fail. */
+  fail(verdict: keyof Verdicts): boolean {
+    return [...this.#codes].some((code) => verdictOf(code) === verdict)
   }
 
   note(code: Note['code'], seq: number | null, text: string, place: Place | null): void {

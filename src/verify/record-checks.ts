@@ -10,13 +10,16 @@ import type { HeaderScan } from './header-scan.ts'
 import { LEDGER_STREAM, RESERVED_TYPES } from './header.ts'
 import type { IdChecks } from './id-checks.ts'
 import type { IdEntry } from './id-log.ts'
+import { KEY_RECORD_TYPES } from './key-log.ts'
+import type { KeyRecordType } from './key-log.ts'
 import { isOrigin } from './origin.ts'
 import { whereOf } from './problems.ts'
 import type { Findings, Place } from './problems.ts'
 import type { Range } from './ranges.ts'
+import type { RecordSignatures, SignedRecord } from './record-signatures.ts'
 import type { SubCheck } from './report.ts'
 import { decodeText } from './text.ts'
-import { WithheldEntries } from './withheld.ts'
+import { namedPositions, NAMING_TYPES, WithheldEntries } from './withheld.ts'
 import type { NamingType, WithheldCounts } from './withheld.ts'
 
 const TIME_LENGTH = 27
@@ -28,10 +31,18 @@ const UNKNOWN_KEYS_MAX = 64
 const RANGES_MAX = 1_000_000
 const NOT_ALL_THERE = 'every record: some are missing or could not be read, so what they held could not be compared'
 
-/** A naming record's type and the positions that its entry names. */
-export interface Naming {
-  readonly type: NamingType
-  readonly ranges: readonly Range[]
+/** The entry of one of the ledger's own records that says something of others, or of keys. */
+export interface OwnEntry {
+  readonly type: NamingType | KeyRecordType
+  /** As it was parsed. */
+  readonly entry: unknown
+}
+
+/** The types of the ledger's own records whose entries are read. */
+export const OWN_TYPES: readonly OwnEntry['type'][] = [...NAMING_TYPES, ...KEY_RECORD_TYPES]
+
+function isKeyRecord(type: OwnEntry['type']): type is KeyRecordType {
+  return (KEY_RECORD_TYPES as readonly string[]).includes(type)
 }
 
 /** One record that stands in its place; an object that is used again, so nobody keeps it. */
@@ -44,7 +55,10 @@ export interface PlacedRecord {
   headerStart: number
   seq: number
   withheld: boolean
-  naming: Naming | null
+  /** Null for other records, and where its content has a fault. */
+  own: OwnEntry | null
+  /** Null where nobody signed, or where signatures are not checked. */
+  signed: SignedRecord | null
   place: Place
   /** Its content has a fault that is reported already. */
   faulty: boolean
@@ -83,12 +97,14 @@ export class RecordChecks {
   readonly #runId: IdEntry = noEntry()
   readonly #stream: IdEntry = noEntry()
   readonly #withheld = new WithheldEntries(RANGES_MAX)
+  readonly #signatures: RecordSignatures
   readonly #unknownKeys = new Set<string>()
 
-  constructor(findings: Findings, wantedOrigin: string | null, ids: IdChecks) {
+  constructor(findings: Findings, wantedOrigin: string | null, ids: IdChecks, signatures: RecordSignatures) {
     this.#findings = findings
     this.#wantedOrigin = wantedOrigin
     this.#ids = ids
+    this.#signatures = signatures
   }
 
   /** `recorded_at` of the last record. */
@@ -120,7 +136,13 @@ export class RecordChecks {
     this.#checkIds(record, record.header)
     if (isReserved && record.faulty) this.#namesLost = true
     if (record.withheld && !isReserved) this.#withheld.add(record.seq)
-    if (record.naming !== null) this.#withheld.name(record.naming.type, record.naming.ranges)
+    if (record.own !== null) this.#takeOwn(record.own, record)
+    if (record.signed !== null) this.#signatures.take(record.signed, this.origin, this.#disturbances === 0 && !this.#namesLost)
+  }
+
+  #takeOwn({ type, entry }: OwnEntry, { seq, place }: PlacedRecord): void {
+    if (!isKeyRecord(type)) this.#withheld.name(type, namedPositions(entry, seq))
+    else if (this.origin !== null) this.#signatures.takeKeys(type, entry, seq, this.origin, place)
   }
 
   #text({ bytes, headerStart }: PlacedRecord, header: HeaderScan, key: number): string {
@@ -227,7 +249,7 @@ export class RecordChecks {
   }
 
   /** Settles what only the end can tell. `live`: a writer is at work, who may be in the middle of an append. */
-  finish(live: boolean): { withheld: WithheldCounts; unsettled: string | null; runIds: SubCheck; streams: SubCheck } {
+  finish(live: boolean): { withheld: WithheldCounts; unsettled: string | null; runIds: SubCheck; streams: SubCheck; signatures: SubCheck } {
     if (this.#append !== null && !live) this.#reportAppend(this.#append, `the end of the ledger at ${this.#highest + 1}`)
     const { counts, unnamed, pending } = this.#withheld.settle()
     const unsettled = this.#withheld.overflown ? `memory for more than ${RANGES_MAX} ranges of withheld entries` : null
@@ -246,6 +268,7 @@ export class RecordChecks {
       unsettled,
       runIds: this.#subCheck(this.#findings.has('duplicate_run_id'), this.#ids.runIdsMissing),
       streams: this.#subCheck(this.#findings.has('stream_version_gap'), this.#ids.streamsMissing),
+      signatures: this.#signatures.subCheck(this.#lost),
     }
   }
 
@@ -260,9 +283,13 @@ export class RecordChecks {
 
   #subCheck(failed: boolean, missing: string | null): SubCheck {
     if (failed) return { verdict: 'fail' }
-    if (missing !== null) return { verdict: 'not checked', missing }
-    if (this.#newer) return { verdict: 'not checked', missing: 'a version that knows the newer format of some records' }
-    if (this.#disturbances > 0) return { verdict: 'not checked', missing: NOT_ALL_THERE }
-    return { verdict: 'pass' }
+    const needed = missing ?? this.#lost
+    return needed === null ? { verdict: 'pass' } : { verdict: 'not checked', missing: needed }
+  }
+
+  /** What would be needed to have looked at every record, or null. */
+  get #lost(): string | null {
+    if (this.#newer) return 'a version that knows the newer format of some records'
+    return this.#disturbances > 0 ? NOT_ALL_THERE : null
   }
 }

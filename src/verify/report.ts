@@ -45,9 +45,24 @@ export const PROBLEM_CODES = [
   'column_mismatch',
   /** The store itself could not be read at this place (a damaged database page, an unreadable file). */
   'unreadable',
+  /** A signature of a record is not right under its key. */
+  'signature_invalid',
+  /** A key that is not known, is for another purpose, or was not right there; or a record that adds or retires a key and can't. */
+  'key_misused',
 ] as const
 
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
+
+/** The verdict that a problem makes fail, where that is not integrity. */
+const OTHER_VERDICTS: { readonly [code in ProblemCode]?: keyof Verdicts } = {
+  signature_invalid: 'authenticity',
+  key_misused: 'authenticity',
+}
+
+/** The verdict that such a problem makes fail. */
+export function verdictOf(code: ProblemCode): keyof Verdicts {
+  return OTHER_VERDICTS[code] ?? 'integrity'
+}
 
 /** Where the problem lies: a byte offset in a file (relative to the ledger), or a row of the records table. */
 export type Where = { readonly file: string; readonly byte: number } | { readonly row: number }
@@ -104,6 +119,8 @@ export interface VerificationReport {
     readonly stream_versions: SubCheck
     readonly entries_canonical: SubCheck
     readonly columns: SubCheck
+    /** The signatures that records carry: `pass` where there are any, and all are right under keys that were right there. */
+    readonly signatures: SubCheck
   }
   /** The first problems, in the order of the ledger (at most `problems_max` of them). */
   readonly problems: readonly Problem[]

@@ -8,7 +8,7 @@ import { tempDir } from '../helpers/temp.ts'
 import { BIN, entryLines, environment, ok, run, shell } from './cli.ts'
 
 const call = { agent_name: 'a', method_name: 'm' }
-const COMMANDS = ['init', 'record', 'query', 'show', 'tail', 'verify', 'stats', 'export', 'rotate', 'demo']
+const COMMANDS = ['init', 'record', 'query', 'show', 'tail', 'verify', 'stats', 'export', 'rotate', 'keys', 'demo']
 
 describe('the command itself', () => {
   test('help for each command, with an example', async () => {
@@ -42,7 +42,11 @@ describe('the command itself', () => {
     '%s of what is not there ends with 3 and makes nothing',
     async (command) => {
       const path = join(tempDir(), 'nowhere')
-      const { code, stdout, stderr } = await run([command, path, ...(command === 'show' ? ['run'] : [])])
+      const { code, stdout, stderr } = await run([
+        ...(command === 'keys' ? ['keys', 'list'] : [command]),
+        path,
+        ...(command === 'show' ? ['run'] : []),
+      ])
       expect([code, stdout, stderr]).toEqual([3, '', expect.stringMatching(/^error: not_found: /)])
       expect(existsSync(path)).toBe(false)
     },
