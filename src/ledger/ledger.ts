@@ -19,6 +19,8 @@ import { LedgerError } from './errors.ts'
 import { drainAtExit, forgetAtExit } from './exit.ts'
 import { LIMITS } from './limits.ts'
 import type { ExpectedVersion, Inclusion, Receipt } from './plan.ts'
+import { prove } from './prove.ts'
+import type { ProofRequest, ProveOptions } from './prove.ts'
 import { asFilter, asRange, asSelection, formatCursor, formatRankCursor, textOf } from './query.ts'
 import type { AskedPage, Criteria, Query, ReadRange } from './query.ts'
 import { LedgerRecord } from './record.ts'
@@ -316,6 +318,16 @@ export class Ledger {
   /** The last checkpoint that is kept with the ledger, with its cosignatures; null where there is none. */
   latestCheckpoint(): Promise<SignedCheckpoint | null> {
     return this.#checkpoints.latest()
+  }
+
+  /**
+   * The records that are asked for with the proof that they are in the ledger, as one file that anyone can check offline
+   * (docs/format.md, "Bundles"). Entries are withheld unless `disclose` says otherwise.
+   * @throws LedgerError `not_found` | `not_covered` | `too_large` | `damaged` | `key_error` | `io_error`
+   */
+  prove(request: ProofRequest, options: ProveOptions = {}): Promise<Uint8Array> {
+    const sign = this.readOnly ? null : () => this.checkpoint()
+    return prove({ store: this.#store, tree: this.#tree, latestCheckpoint: () => this.latestCheckpoint(), sign }, request, options)
   }
 
   /** The Merkle tree over the records' hashes. */
