@@ -30,6 +30,9 @@ export type { CheckpointOptions, SignedCheckpoint } from './ledger/checkpoints.t
 export type { LedgerTree } from './ledger/tree.ts'
 export type { LedgerOptions } from './ledger/founding.ts'
 export type { ExpectedVersion, Inclusion, Receipt } from './ledger/plan.ts'
+export { checkProof } from './ledger/check.ts'
+export type { ProofTrust } from './ledger/check.ts'
+export type { Disclosure, ProofRequest, ProveOptions } from './ledger/prove.ts'
 export type { Criteria, Query, ReadRange } from './ledger/query.ts'
 export type { BatchLimits, QueueLimits } from './ledger/queue.ts'
 export type {
@@ -69,6 +72,14 @@ export type {
   WitnessFailure,
   WitnessStanding,
 } from './ledger/witnesses.ts'
+export type {
+  BundledRecordReport,
+  BundleNote,
+  BundleProblem,
+  BundleProblemCode,
+  BundleReport,
+  BundleSignature,
+} from './verify/bundle-report.ts'
 export type { RecordHeader, Outcome } from './verify/header.ts'
 export type { KeyPurpose, LedgerKey, SignatureAlgorithm } from './verify/key-log.ts'
 export type { Note, Problem, ProblemCode, SubCheck, Verdict, Verdicts, VerificationReport, Where } from './verify/report.ts'

@@ -37,6 +37,7 @@ const EXIT_OF: Record<LedgerErrorCode, number> = {
   already_exists: EXIT.refused,
   behind_checkpoint: EXIT.refused,
   forked: EXIT.refused,
+  not_covered: EXIT.refused,
 }
 
 /** Arguments that mean nothing, told in a sentence that says what to type instead. */

@@ -1,7 +1,4 @@
 /** `cortex-ledger export`: the record lines, byte for byte, or a table for other programs. */
-import { open, realpath, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve, sep } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import type { AuditLedger } from '../index.ts'
 import type { Criteria } from '../ledger/query.ts'
@@ -10,6 +7,7 @@ import { Misuse } from './errors.ts'
 import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
+import { refuseLedgerAsOutput, replaceFile } from './output-file.ts'
 import { Progress } from './progress.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
@@ -78,37 +76,12 @@ async function exportTo(
   return records
 }
 
-/** A path of the file system, or null for what is none. */
-async function pathOf(location: string): Promise<string | null> {
-  const path = location.startsWith('file:') ? fileURLToPath(location) : location.replace(/^(jsonl|sqlite):(\/\/)?/i, '')
-  return realpath(path).catch(() => null)
-}
-
-/** Replacing the ledger by its own export would be the end of it. @throws Misuse */
-async function refuseLedgerAsOutput(location: string, file: string): Promise<void> {
-  const ledger = await pathOf(location)
-  const folder = await realpath(dirname(resolve(file))).catch(() => null)
-  if (ledger === null || folder === null) return
-  const target = await realpath(file).catch(() => join(folder, basename(file)))
-  if ([ledger, `${ledger}-wal`, `${ledger}-shm`, `${ledger}-text`].includes(target) || target.startsWith(ledger + sep)) {
-    throw new Misuse(`--output ${file} is in the ledger itself: write somewhere else`)
-  }
-}
-
 /** Characters that are handed over at once. */
 const CHUNK = 8 * 1024
 
-/** Written beside, synced, then renamed: the file is the whole export or what it was before. */
+/** The file is the whole export or what it was before. */
 async function exportToFile(terminal: Terminal, ledger: AuditLedger, criteria: Criteria, format: Format, file: string): Promise<void> {
-  const there = await stat(file).catch(() => null)
-  if (there?.isDirectory() === true) throw new Misuse(`--output ${file} is a directory: name a file`)
-  // A device or a pipe is written to, not replaced.
-  const isPlain = there === null || there.isFile()
-  const target = there?.isFile() === true ? await realpath(file) : file
-  const path = isPlain ? join(dirname(target), `.${basename(target)}.${process.pid}.tmp`) : target
-  const handle = await open(path, isPlain ? 'wx' : 'w')
-  let records: number
-  try {
+  const records = await replaceFile(file, async (handle) => {
     let gathered = ''
     const write = async (): Promise<void> => {
       const text = gathered
@@ -116,18 +89,12 @@ async function exportToFile(terminal: Terminal, ledger: AuditLedger, criteria: C
       // From where the write before ended; unlike `write`, it goes on until all is written.
       await handle.writeFile(text)
     }
-    records = await exportTo(terminal, ledger, criteria, format, async (line) => {
+    const count = await exportTo(terminal, ledger, criteria, format, async (line) => {
       gathered += `${line}\n`
       if (gathered.length >= CHUNK) await write()
     })
     await write()
-    if (isPlain) await handle.sync()
-    await handle.close()
-    if (isPlain) await rename(path, target)
-  } catch (error) {
-    await handle.close().catch(() => {})
-    if (isPlain) await rm(path, { force: true })
-    throw error
-  }
+    return count
+  })
   terminal.say(`${counted(records, 'record')} written to ${printable(file)}`)
 }

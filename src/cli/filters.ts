@@ -30,7 +30,8 @@ export interface FilterOptions {
   readonly text?: string
 }
 
-function gather(value: string, before: string[] | undefined): string[] {
+/** For options that may be repeated. */
+export function gather(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value]
 }
 

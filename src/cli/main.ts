@@ -1,6 +1,7 @@
 /** The command `cortex-ledger`: its commands, and how whatever happens becomes an exit code. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addCheck } from './check.ts'
 import { addCheckpoint } from './checkpoint.ts'
 import { addDemo } from './demo.ts'
 import { endingOf, EXIT } from './errors.ts'
@@ -8,6 +9,7 @@ import { addExport } from './export.ts'
 import { addImport } from './import.ts'
 import { addInit } from './init.ts'
 import { addKeys } from './keys.ts'
+import { addProve } from './prove.ts'
 import { addQuery } from './query.ts'
 import { addRecord } from './record.ts'
 import { addRotate } from './rotate.ts'
@@ -62,6 +64,8 @@ export function makeProgram(terminal: Terminal): Command {
     addTail,
     addVerify,
     addCheckpoint,
+    addProve,
+    addCheck,
     addStats,
     addExport,
     addRotate,

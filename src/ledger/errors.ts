@@ -48,6 +48,8 @@ export const LEDGER_ERROR_CODES = [
   'behind_checkpoint',
   /** The ledger is not the one that this machine remembers to have signed, nor its continuation. */
   'forked',
+  /** No checkpoint covers the record yet, and none can be signed here. */
+  'not_covered',
 ] as const
 
 export type LedgerErrorCode = (typeof LEDGER_ERROR_CODES)[number]

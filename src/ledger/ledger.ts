@@ -23,6 +23,8 @@ import type { KeyToAdd, RetireOptions } from './key-records.ts'
 import { LIMITS } from './limits.ts'
 import type { LedgerParts } from './parts.ts'
 import type { ExpectedVersion, Inclusion, Receipt } from './plan.ts'
+import { prove } from './prove.ts'
+import type { ProofRequest, ProveOptions } from './prove.ts'
 import { asFilter, asRange, asSelection, formatCursor, formatRankCursor, textOf } from './query.ts'
 import type { AskedPage, Criteria, Query, ReadRange } from './query.ts'
 import { LedgerRecord } from './record.ts'
@@ -312,6 +314,16 @@ export class Ledger {
   async retireKey(id: string, options: RetireOptions = {}): Promise<Receipt> {
     this.#refuseToWrite()
     return this.#keys.retire(id, options)
+  }
+
+  /**
+   * The records that are asked for with the proof that they are in the ledger, as one file that anyone can check offline
+   * (docs/format.md, "Bundles"). Entries are withheld unless `disclose` says otherwise.
+   * @throws LedgerError `not_found` | `not_covered` | `too_large` | `damaged` | `key_error` | `io_error`
+   */
+  prove(request: ProofRequest, options: ProveOptions = {}): Promise<Uint8Array> {
+    const sign = this.readOnly ? null : () => this.checkpoint()
+    return prove({ store: this.#store, tree: this.#tree, latestCheckpoint: () => this.latestCheckpoint(), sign }, request, options)
   }
 
   /** The Merkle tree over the records' hashes. */

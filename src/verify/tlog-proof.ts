@@ -15,7 +15,7 @@ import { HASH_BYTES } from './tree.ts'
 
 const FIRST_LINE = 'c2sp.org/tlog-proof@v1'
 /** A path has one hash a level. */
-const HASHES_MAX = 63
+export const PATH_HASHES_MAX = 63
 
 export interface TlogProof {
   /** What the entry is, for whoever can check that; null where it is not there. */
@@ -51,7 +51,7 @@ export function parseTlogProof(bytes: Uint8Array): TlogProof | string {
   }
   const decimal = /^index (0|[1-9][0-9]{0,18})$/.exec(lines.shift() ?? '')?.[1]
   if (decimal === undefined || BigInt(decimal) > TREE_SIZE_MAX) return 'the index is not a decimal number without leading zeros'
-  if (lines.length > HASHES_MAX) return `a path has at most ${HASHES_MAX} hashes`
+  if (lines.length > PATH_HASHES_MAX) return `a path has at most ${PATH_HASHES_MAX} hashes`
   const path = lines.map(parseBase64)
   if (!path.every((hash) => hash?.length === HASH_BYTES)) return 'a hash is not 32 bytes in canonical base64'
   return { extra, index: BigInt(decimal), path: path as Uint8Array[], note: whole.slice(end + 2) }

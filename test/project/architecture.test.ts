@@ -55,6 +55,7 @@ const ROOMS = {
   'src/stores/memory.ts': ['src/verify/', 'src/ledger/', 'src/stores/tree/'],
   'src/testing/': ['src/verify/', 'src/ledger/'],
   'src/witness/': ['src/verify/', 'src/ledger/', 'src/stores/sql/'],
+  'src/web/': ['src/verify/'],
   'src/open-store.ts': ['src/verify/', 'src/ledger/', 'src/stores/jsonl/', 'src/stores/sqlite/', 'src/stores/memory.ts'],
   'src/open-text.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/text/', 'src/open-store.ts'],
   'src/text-worker.ts': ['src/open-text.ts', 'src/stores/sql/', 'src/stores/text/'],

@@ -56,6 +56,7 @@ test('the package is what it says, and works where it is installed', async () =>
       'dist/index.js',
       'dist/index.d.ts',
       'dist/cli/bin.js',
+      'dist/verify.html',
     ]),
   )
   const foreign = paths.filter((path) => !/^(dist|docs)\/|^(package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(path))
@@ -70,7 +71,7 @@ test('the package is what it says, and works where it is installed', async () =>
 
   const bin = (name: string): string => join(root, 'node_modules/.bin', name)
   await run(bin('publint'), ['run', tarball, '--strict'])
-  await run(bin('attw'), [tarball, '--profile', 'esm-only', '--no-color'])
+  await run(bin('attw'), [tarball, '--profile', 'esm-only', '--no-color', '--exclude-entrypoints', './verify.html'])
 
   const home = join(folder, 'home')
   mkdirSync(home)
@@ -89,15 +90,17 @@ test('the package is what it says, and works where it is installed', async () =>
     `import { AuditLedger, verifyLedger } from 'cortex-ledger'
 import { LedgerVerifier } from 'cortex-ledger/verify'
 import * as testing from 'cortex-ledger/testing'
+import { readFileSync } from 'node:fs'
+const page = readFileSync(new URL(import.meta.resolve('cortex-ledger/verify.html')), 'utf8')
 const ledger = await AuditLedger.open('./audit')
 await ledger.record({ agent_name: 'a', method_name: 'm' })
 await ledger.close()
 const { ok, size } = await verifyLedger('./audit')
-console.log(JSON.stringify({ ok, size, verifier: typeof LedgerVerifier, testing: Object.keys(testing).length > 0 }))`,
+console.log(JSON.stringify({ ok, size, verifier: typeof LedgerVerifier, testing: Object.keys(testing).length > 0, page: page.startsWith('<!doctype html>') }))`,
   )
   const env = { ...process.env, NODE_NO_WARNINGS: '1' }
   const used = await run(process.execPath, ['use.js'], { cwd: home, env })
-  expect(JSON.parse(used.stdout)).toEqual({ ok: true, size: 2, verifier: 'function', testing: true })
+  expect(JSON.parse(used.stdout)).toEqual({ ok: true, size: 2, verifier: 'function', testing: true, page: true })
 
   const said = await run(process.execPath, [join(home, 'node_modules/.bin/cortex-ledger'), 'verify', './audit', '--json'], {
     cwd: home,

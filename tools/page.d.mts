@@ -1,0 +1,2 @@
+/** The whole of verify.html. */
+export function pageText(): Promise<string>
