@@ -12,10 +12,11 @@ import { hashBytes, hashHex } from '../verify/tree.ts'
 import { ed25519Check } from './ed25519.ts'
 import { LedgerError } from './errors.ts'
 import { nodeHashing } from './hashing.ts'
-import type { Signer } from './keys.ts'
 import type { LedgerWarning } from './warning.ts'
 import type { Witnesses } from './witnesses.ts'
 import type { OriginMemory, Remembered, Reservation, Statement } from './remembered.ts'
+import { ed25519VerifierKey, signChecked } from './signer.ts'
+import type { Signer } from './signer.ts'
 import type { Store } from './store.ts'
 import type { LedgerTree } from './tree.ts'
 
@@ -215,6 +216,16 @@ export class Checkpoints {
     return this.#latest
   }
 
+  /** The note of a checkpoint with a signature by this key: a new one where it can sign, else the last one. */
+  async lastSignedBy(keyId: string): Promise<string | undefined> {
+    const isByKey = ({ verifierKey }: Signer): boolean => verifierKey.split('+')[1] === keyId
+    const signers = await this.#parts.signers().catch(() => [])
+    const signed = signers.some(isByKey) ? await this.sign() : await this.latest()
+    const note = signed === null ? null : parseNote(Buffer.from(signed.note))
+    if (note === null || typeof note === 'string') return undefined
+    return note.signatures.some(({ name, id }) => name === this.#parts.origin && id === keyId) ? signed?.note : undefined
+  }
+
   async #refuseContradiction(other: Pick<Remembered, 'size' | 'root'> & { readonly path: string }): Promise<void> {
     const { tree, origin, store } = this.#parts
     if (other.size > tree.size) await tree.catchUp()
@@ -265,19 +276,10 @@ function readSigned(text: string): SignedCheckpoint | null {
   return { size: Number(checkpoint.size), root: hashHex(checkpoint.root), note: text }
 }
 
-/** The signature line, checked: a wrong one would spoil the checkpoint for everybody. @throws LedgerError `key_error` */
+/** @throws LedgerError `key_error` */
 async function signatureOf(signer: Signer, text: string): Promise<NoteSignature> {
-  const key = parseVerifierKey(nodeHashing.sha256, signer.verifierKey)
-  if (typeof key === 'string') throw new LedgerError('key_error', `the signer's verifier key is none: ${key}`)
-  const message = Buffer.from(text)
-  const bytes = await signer.sign(message)
-  if (!(await ed25519Check(key.publicKey, message, bytes))) {
-    throw new LedgerError(
-      'key_error',
-      `the signer of ${key.name}+${key.id} gave a signature that is not that key's: check which key it holds`,
-    )
-  }
-  return { name: key.name, id: key.id, bytes }
+  const { name, id } = ed25519VerifierKey(signer.verifierKey)
+  return { name, id, bytes: await signChecked(signer, Buffer.from(text)) }
 }
 
 async function lastHeader(store: Store, size: number): Promise<Uint8Array> {

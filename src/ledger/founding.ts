@@ -228,6 +228,9 @@ async function partsForWriting(store: Store, options: LedgerOptions, mustCreate:
   const memory = memoryOf(store, identity.origin, options)
   // Before anything is written.
   if (!isNew && memory !== null) await refuseOtherThanRemembered(store, identity.origin, memory)
+  const signing = await signingOf(store, identity.origin, signers)
+  // And this before anything else can fail: the next opening would not know of it.
+  if (!isNew) await recordRecovery(common, signing)
   // Where another process was faster, its key counts.
   const isOwnKey = keyFile !== null && identity.keys.includes(founded?.key ?? '')
   const keys = new SigningKeys(store, identity.origin, identity.keys, isOwnKey ? { ...options, key: keyFile } : options)
@@ -236,8 +239,6 @@ async function partsForWriting(store: Store, options: LedgerOptions, mustCreate:
   const folder = memory?.folder ?? null
   const { verifierKeys } = keys
   const witnesses = path === undefined ? null : witnessesOf({ policy: await readPolicyFile(path), verifierKeys, folder, warn: common.warn })
-  const signing = await signingOf(store, identity.origin, signers)
-  if (!isNew) await recordRecovery(common, signing)
   return { ...common, ...identityParts(identity), keyFile, isNew, keys, signing, memory, witnesses, ...limits(options) }
 }
 

@@ -310,10 +310,16 @@ export class Ledger {
     return this.#keys.add(key)
   }
 
-  /** Records that a key is not right any more, for good (`KeyRetired`). @throws LedgerError `key_error`, and as `record` */
+  /**
+   * Records that a key is not right any more, for good (`KeyRetired`). A checkpoint key's last checkpoint goes into the
+   * record, where this process can sign with the key, or the ledger has one by it: whoever trusts the old key finds the
+   * new one under it.
+   * @throws LedgerError `key_error`, and as `record`
+   */
   async retireKey(id: string, options: RetireOptions = {}): Promise<Receipt> {
     this.#refuseToWrite()
-    return this.#keys.retire(id, options)
+    const last = options.checkpoint ?? (await this.#checkpoints.lastSignedBy(id))
+    return this.#keys.retire(id, last === undefined ? options : { ...options, checkpoint: last })
   }
 
   /**

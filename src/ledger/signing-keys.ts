@@ -3,23 +3,15 @@
  * retired; of these the one that was given, or those whose files are in their default place.
  */
 import { existsSync } from 'node:fs'
+import { KeyLog } from '../verify/key-log.ts'
+import type { LedgerKey } from '../verify/key-log.ts'
 import { LedgerError } from './errors.ts'
+import { nodeHashing } from './hashing.ts'
 import { defaultKeyPath, readKeyFile } from './keys.ts'
 import type { Signer } from './keys.ts'
 import type { Passphrase } from './passphrase.ts'
 import { LedgerRecord } from './record.ts'
 import type { Store } from './store.ts'
-
-/** A checkpoint key as the ledger tells it. */
-export interface CheckpointKey {
-  /** 8 hex. */
-  readonly id: string
-  readonly verifierKey: string
-  /** Position of the record that named it: 0, or a `KeyAdded`. */
-  readonly added: number
-  /** Position of its `KeyRetired`; null while it is right. */
-  readonly retired: number | null
-}
 
 export interface SigningOptions {
   readonly key?: string | undefined
@@ -34,16 +26,15 @@ export function isNoKey(path: string | undefined): boolean {
   return path === NO_KEY
 }
 
-/** 8 hex of `<name>+<8 hex>+<base64>`; a name has no plus in it. */
-function idOf(verifierKey: string): string {
-  return verifierKey.split('+')[1] ?? ''
-}
+/** Of a checkpoint key, which has one. */
+const verifierKeyOf = ({ verifier_key }: LedgerKey): string => verifier_key ?? ''
+const KEY_CHANGES = ['KeyAdded', 'KeyRetired'] as const
 
 export class SigningKeys {
   readonly #store: Store
   readonly #origin: string
   readonly #options: SigningOptions
-  #keys: readonly CheckpointKey[]
+  readonly #log = new KeyLog(nodeHashing.sha256)
   /** The key records before this position are known. */
   #seen = 0
   #signers: readonly Signer[] = []
@@ -52,21 +43,25 @@ export class SigningKeys {
     this.#store = store
     this.#origin = origin
     this.#options = options
-    this.#keys = foundingKeys.map((verifierKey) => ({ id: idOf(verifierKey), verifierKey, added: 0, retired: null }))
+    this.#log.take('LedgerCreated', { keys: foundingKeys }, 0, origin)
   }
 
   /** Of all keys that ever signed checkpoints of the ledger. */
   get verifierKeys(): readonly string[] {
-    return this.#keys.map(({ verifierKey }) => verifierKey)
+    return this.#keys.map(verifierKeyOf)
   }
 
   get canSign(): boolean {
     return this.#signers.length > 0
   }
 
-  /** Those that are right now. */
-  get #active(): readonly CheckpointKey[] {
-    return this.#keys.filter(({ retired }) => retired === null)
+  get #keys(): readonly LedgerKey[] {
+    return this.#log.list().filter(({ purpose }) => purpose === 'checkpoint')
+  }
+
+  /** Verifier keys of those that are right now. */
+  get #active(): readonly string[] {
+    return this.#keys.filter(({ retired_seq }) => retired_seq === null).map(verifierKeyOf)
   }
 
   /**
@@ -84,7 +79,7 @@ export class SigningKeys {
       return
     }
     if (this.#active.length === 0) return
-    const paths = this.#active.map(({ verifierKey }) => defaultKeyPath(this.#origin, verifierKey))
+    const paths = this.#active.map((verifierKey) => defaultKeyPath(this.#origin, verifierKey))
     const there = paths.filter((file) => existsSync(file))
     if (there.length === 0) {
       throw new LedgerError(
@@ -97,24 +92,28 @@ export class SigningKeys {
   }
 
   #requireActive(verifierKey: string): void {
-    const key = this.#keys.find((known) => known.verifierKey === verifierKey)
+    const key = this.#keys.find((known) => verifierKeyOf(known) === verifierKey)
     if (key === undefined) {
       throw new LedgerError(
         'key_error',
         `the key ${verifierKey} is not one of the ledger ${this.#origin}: give the key that was made with it, or add this one with keys add`,
-        { known: this.#keys.map((known) => known.verifierKey) },
+        { known: this.verifierKeys },
       )
     }
-    if (key.retired === null) return
-    throw new LedgerError('key_error', `the key ${verifierKey} was retired at position ${key.retired}: give the file of its successor`, {
-      known: this.#active.map((known) => known.verifierKey),
-    })
+    if (key.retired_seq === null) return
+    throw new LedgerError(
+      'key_error',
+      `the key ${verifierKey} was retired at position ${key.retired_seq}: give the file of its successor`,
+      {
+        known: this.#active,
+      },
+    )
   }
 
   /** Those that sign a checkpoint now. @throws LedgerError `key_error` where there are none */
   async signers(): Promise<readonly Signer[]> {
     await this.#readOn()
-    const active = new Set(this.#active.map(({ verifierKey }) => verifierKey))
+    const active = new Set(this.#active)
     const signers = this.#signers.filter(({ verifierKey }) => active.has(verifierKey))
     if (signers.length > 0) return signers
     const why = this.#signers.length > 0 ? 'its key was retired meanwhile' : 'it has no key here, or was opened without'
@@ -127,24 +126,15 @@ export class SigningKeys {
   /** Key records since the last time. */
   async #readOn(): Promise<void> {
     const { head } = await this.#store.state({ streams: [], run_ids: [] })
-    const filter = { type: ['KeyAdded', 'KeyRetired'] }
-    const keys = [...this.#keys]
+    const filter = { type: KEY_CHANGES }
     for await (const chunk of this.#store.read({ filter, from: this.#seen, before: head.size, reverse: false, limit: Infinity })) {
-      for (const line of chunk) takeKeyRecord(keys, new LedgerRecord(line))
+      for (const line of chunk) {
+        const { header, entry } = new LedgerRecord(line)
+        const type = KEY_CHANGES.find((each) => each === header.type)
+        // What can't be taken adds no key: `verify` says so.
+        if (type !== undefined) this.#log.take(type, entry, header.seq, this.#origin)
+      }
     }
-    this.#keys = keys
     this.#seen = head.size
   }
-}
-
-function takeKeyRecord(keys: CheckpointKey[], { entry, header }: LedgerRecord): void {
-  if (entry?.['purpose'] !== 'checkpoint') return
-  const { key: id, verifier_key: verifierKey } = entry
-  if (header.type === 'KeyAdded' && typeof id === 'string' && typeof verifierKey === 'string') {
-    keys.push({ id, verifierKey, added: header.seq, retired: null })
-    return
-  }
-  const at = keys.findLastIndex((key) => key.id === id)
-  const retired = keys[at]
-  if (header.type === 'KeyRetired' && retired !== undefined) keys[at] = { ...retired, retired: header.seq }
 }

@@ -325,3 +325,28 @@ test('where nothing can be remembered, nothing is signed', async () => {
   expect(await unmemorable.latestCheckpoint()).toBe(null)
   await unmemorable.close()
 })
+
+test('keys overlap, and the retired one leaves the checkpoint behind that covers its successor', async () => {
+  const [folder, state] = [tempDir(), tempDir()]
+  const location = join(folder, 'ledger')
+  const successor = signerFromSeed(ORIGIN, new Uint8Array(32).fill(9))
+  const keys = [SIGNER, successor].map(({ verifierKey }) => parseVerifierKey(nodeHashing.sha256, verifierKey))
+  const [first, second] = keys.map((key) => (typeof key === 'string' ? '' : key.id))
+  const signersOf = (note: string): string[] => {
+    const parsed = parseNote(Buffer.from(note))
+    return typeof parsed === 'string' ? [] : parsed.signatures.map(({ id }) => id)
+  }
+  await made(location, state, 3)
+  let ledger = await AuditLedger.open(location, options(state))
+  const added = await ledger.addKey(successor)
+  const retired = await ledger.retireKey(first!)
+  const { note } = await ledger.at(retired.seq).then((record) => ({ note: record?.entry?.['checkpoint'] as string }))
+  expect(signersOf(note)).toEqual([first])
+  expect(Number(note.split('\n')[1])).toBeGreaterThan(added.seq)
+  await expect(ledger.checkpoint(), 'nobody here may sign any more').rejects.toMatchObject({ code: 'key_error' })
+  await ledger.close()
+  await expect(AuditLedger.open(location, options(state))).rejects.toMatchObject({ code: 'key_error' })
+  ledger = await AuditLedger.open(location, options(state, { signer: successor }))
+  expect(signersOf((await ledger.checkpoint()).note)).toEqual([second])
+  await ledger.close()
+})
