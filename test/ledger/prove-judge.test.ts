@@ -7,6 +7,7 @@ import { ed25519Check } from '../../src/ledger/ed25519.ts'
 import { nodeHashing } from '../../src/ledger/hashing.ts'
 import { signerFromSeed } from '../../src/ledger/keys.ts'
 import { checkBundle } from '../../src/verify/bundle-check.ts'
+import type { BundleReport } from '../../src/verify/bundle-report.ts'
 import { parseNote, parseVerifierKey } from '../../src/verify/note.ts'
 import type { SignedNote, VerifierKey } from '../../src/verify/note.ts'
 import { fixedClock } from '../../src/testing/index.ts'
@@ -28,6 +29,18 @@ async function cosigned(note: string): Promise<string> {
 function headerOf(proof: string): string {
   const line = Buffer.from(/^extra (.*)$/m.exec(proof)?.[1] ?? '', 'base64').toString()
   return line.slice(84, line.search(/\},"[se]/) + 1)
+}
+
+const keys = KEYS.map((key) => parseVerifierKey(nodeHashing.sha256, key) as VerifierKey)
+
+function checked(bytes: Uint8Array): Promise<BundleReport> {
+  return checkBundle(bytes, { ...nodeHashing, ed25519: ed25519Check, keys })
+}
+
+/** The lines with their base64 read as leniently as can be. */
+function meaning(bytes: Uint8Array): string {
+  const lines = Buffer.from(bytes).toString().split('\n')
+  return lines.map((line) => line.replace(/[A-Za-z0-9+/]{43,}=*$/, (base64) => Buffer.from(base64, 'base64').toString('hex'))).join('\n')
 }
 
 test.skipIf(gotlog === null)('proofs of ledgers of many sizes; each after one byte was changed', async () => {
@@ -56,8 +69,11 @@ test.skipIf(gotlog === null)('proofs of ledgers of many sizes; each after one by
   for (let at: number = parts[0]; at < parts[1]; at += step) {
     const harmed = Buffer.from(bytes)
     harmed[at]! ^= 1 << (at % 8)
+    const said = await judged(harmed, header)
+    // Another spelling of the same base64 is none to the judge's reader of it; ours has one spelling only.
+    if (meaning(harmed) === meaning(bytes)) expect((await checked(harmed)).ok, `byte ${at}`).toBe(false)
     // A signature whose name or id was changed is nobody's, and is not counted any more.
-    expect(await judged(harmed, header), `byte ${at}`).not.toMatch(/^OK.* sigs=2$/m)
+    else expect(said, `byte ${at}`).not.toMatch(/^OK.* sigs=2$/m)
     refused++
   }
   for (let at = 0; at < header.length; at += step) {
@@ -67,6 +83,5 @@ test.skipIf(gotlog === null)('proofs of ledgers of many sizes; each after one by
     refused++
   }
   expect(refused).toBeGreaterThan(40)
-  const keys = KEYS.map((key) => parseVerifierKey(nodeHashing.sha256, key) as VerifierKey)
-  expect(await checkBundle(bytes, { ...nodeHashing, ed25519: ed25519Check, keys })).toMatchObject({ ok: true })
+  expect(await checked(bytes)).toMatchObject({ ok: true })
 })
