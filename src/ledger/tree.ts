@@ -8,12 +8,12 @@ import { checkConsistency, checkInclusion, proveConsistency, proveInclusion, rea
 import type { HashReader } from '../verify/proof.ts'
 import { splitLine } from '../verify/record.ts'
 import { headerHash } from '../verify/hash.ts'
-import { tileReader } from '../verify/tiles.ts'
 import { emptyRoot, HASH_BYTES, hashBytes, hashHex, TreeEdge } from '../verify/tree.ts'
 import type { ParentHash } from '../verify/tree.ts'
 import { LedgerError } from './errors.ts'
 import { nodeHashing } from './hashing.ts'
 import type { SealedRecord, Store, TreeFiles } from './store.ts'
+import { TileNodes } from './tile-nodes.ts'
 
 const TILE_HEIGHT = 8
 const TILE_WIDTH = 256
@@ -113,6 +113,7 @@ export class LedgerTree {
   /** Records that came while older ones were read. */
   #waiting: SealedRecord[] = []
   #isClosed = false
+  readonly #nodes = new TileNodes(nodeParent, (level, first, count) => this.#readHashes(level, first, count))
   /** Roots of other sizes that were found to be those of this tree. */
   readonly #roots = new Map<number, Uint8Array>()
 
@@ -141,6 +142,7 @@ export class LedgerTree {
     this.#levels = []
     this.#unwritten = 0
     this.#roots.clear()
+    this.#nodes.forget()
     for (let kept = edge.size; kept > 0; kept = Math.floor(kept / TILE_WIDTH)) this.#levels.push(new Unwritten(kept))
   }
 
@@ -261,9 +263,7 @@ export class LedgerTree {
 
   /** The hashes of perfect subtrees of the tree over the first `size` records, which must be in it. They are as they were kept. */
   reader(size: number): HashReader {
-    return tileReader(nodeParent, BigInt(size), ({ level, index, width }) =>
-      this.#readHashes(Number(level), Number(index) * TILE_WIDTH, width),
-    )
+    return this.#nodes.reader(size)
   }
 
   /** `work`, and once more over a tree that was computed anew, where what was kept is not what the records give. */
