@@ -4,6 +4,7 @@ import type { SignedCheckpoint } from './ledger/checkpoints.ts'
 import { LedgerError } from './ledger/errors.ts'
 import { publishLog } from './ledger/publish.ts'
 import type { PublishOptions, PublishReport } from './ledger/publish.ts'
+import { isNoKey } from './ledger/signing-keys.ts'
 import { AuditLedger } from './open.ts'
 import type { OpenOptions } from './open.ts'
 import { locate, openStore } from './open-store.ts'
@@ -61,7 +62,7 @@ async function checkpointOf(
     }
   } catch (error) {
     // Whoever names a key wants it used.
-    const isNamed = options.key !== undefined || options.signer !== undefined
+    const isNamed = (options.key !== undefined && !isNoKey(options.key)) || (options.signer ?? null) !== null
     if (!(error instanceof LedgerError) || !CAN_NOT_SIGN.includes(error.code) || (isNamed && error.code === 'key_error')) throw error
     not_signed = error.message
   }

@@ -4,25 +4,24 @@ import { publishLedger } from '../index.ts'
 import { asked, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf } from './location.ts'
 import { Progress } from './progress.ts'
+import { addSigningOptions, signingOf } from './signing.ts'
+import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface PublishCommandOptions {
-  readonly key?: string
+interface PublishCommandOptions extends SigningOptions {
   readonly keepPartials?: boolean
   readonly json?: boolean
 }
 
 export function addPublish(program: Command, terminal: Terminal): void {
-  program
-    .command('publish')
+  addSigningOptions(program.command('publish'))
     .summary('write the ledger as a static log for any web server')
     .description(
       'Writes the checkpoint, the tiles and bundles of headers (C2SP tlog-tiles) into DIR, or what is missing there. No entry leaves: no prompt, no output. Signs a new checkpoint where it can, else publishes the latest one.',
     )
     .argument('[LEDGER]', LEDGER_ARGUMENT)
     .argument('[DIR]', 'the folder to publish to; it is made where there is none')
-    .option('--key <file>', 'the file of the key that signs the checkpoint')
     .option('--keep-partials', 'keep partial tiles of earlier checkpoints also where the full tile is there')
     .option('--json', 'print one JSON object')
     .addHelpText(
@@ -42,7 +41,7 @@ Example:
       const progress = new Progress(terminal)
       const report = await asked(() =>
         publishLedger(location, dir, {
-          key: options.key,
+          ...signingOf(options),
           keepPartials: options.keepPartials === true,
           onWarning: (warning) => terminal.say(terminal.stderrColours.yellow(`warning: ${warning.message}`)),
           onProgress: (size) => progress.update((ms) => `${counted(size, 'record')}, ${grouped(Math.round((size * 1000) / ms))} a second`),
