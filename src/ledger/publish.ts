@@ -7,14 +7,14 @@
  */
 import { parseCheckpoint } from '../verify/checkpoint.ts'
 import type { Checkpoint } from '../verify/checkpoint.ts'
-import { GENESIS } from '../verify/header.ts'
+import { GENESIS, HEADER_LIMITS } from '../verify/header.ts'
 import { parseHeader } from '../verify/header-scan.ts'
 import { parseNote } from '../verify/note.ts'
 import { checkInclusion, proveInclusion } from '../verify/proof.ts'
 import { splitLine } from '../verify/record.ts'
 import { encodeText } from '../verify/text.ts'
 import type { Tile } from '../verify/tiles.ts'
-import { formatBundle, TILE_WIDTH, tileIn, tilePath, tileReader } from '../verify/tiles.ts'
+import { TILE_WIDTH, tileIn, tilePath, tileReader } from '../verify/tiles.ts'
 import { emptyRoot, foldRange, HASH_BYTES, hashBytes, hashHex, rangeNodes, TreeEdge } from '../verify/tree.ts'
 import { LedgerError } from './errors.ts'
 import { nodeHashing } from './hashing.ts'
@@ -141,6 +141,38 @@ interface OpenTile {
   grown: boolean
 }
 
+/** Headers one behind the other, as a bundle has them, in memory that is used again. */
+class OpenBundle {
+  count = 0
+  #bytes = new Uint8Array(128 * 1024)
+  #length = 0
+
+  add(header: Uint8Array): void {
+    const length = this.#length + 2 + header.length
+    if (length > this.#bytes.length) {
+      const wide = new Uint8Array(Math.max(length, 2 * this.#bytes.length))
+      wide.set(this.#bytes.subarray(0, this.#length))
+      this.#bytes = wide
+    }
+    // What `formatBundle` writes.
+    this.#bytes[this.#length] = header.length >> 8
+    this.#bytes[this.#length + 1] = header.length & 0xff
+    this.#bytes.set(header, this.#length + 2)
+    this.#length = length
+    this.count++
+  }
+
+  /** A copy. */
+  bytes(): Uint8Array {
+    return this.#bytes.slice(0, this.#length)
+  }
+
+  clear(): void {
+    this.count = 0
+    this.#length = 0
+  }
+}
+
 /** The number of the bundle, or tile, in which an entry, or hash, of this number is. */
 function bundleOf(number: number): number {
   return Math.floor(number / TILE_WIDTH)
@@ -157,8 +189,9 @@ class Publication {
   readonly #levels: OpenTile[]
   /** Records that were published before. */
   readonly #known: number
-  /** Headers of the bundle at the end. */
-  #entries: Uint8Array[] = []
+  readonly #bundle = new OpenBundle()
+  /** 0x00 and the header at hand. */
+  readonly #leaf = new Uint8Array(1 + HEADER_LIMITS.header_bytes_max)
   /** What the next record points back to; null where that is not known yet. */
   #previous: string | null = null
 
@@ -210,19 +243,19 @@ class Publication {
 
   async #take(line: Uint8Array, seq: number): Promise<void> {
     const { header, hash } = this.#headerOf(line, seq)
-    this.#entries.push(header)
+    this.#bundle.add(header)
     if (seq >= this.#known) this.#edge.append(hash, (level, index, node) => this.#complete(level, index, node))
     else if (seq === this.#known - 1) await this.#compare(this.#before!, seq, hash)
     if ((seq + 1) % TILE_WIDTH === 0) await this.#flush(seq)
   }
 
-  /** A copy of the header, after a look whether it is what was hashed, and continues the one before. */
+  /** The header, good until the next one, after a look whether it is what was hashed, and continues the one before. */
   #headerOf(line: Uint8Array, seq: number): { header: Uint8Array; hash: Uint8Array } {
     const slices = splitLine(line)
-    if (slices === null) throw this.#damaged(`record ${seq} has not the form of one`)
-    const { header_start: start, header_end: end } = slices
-    const leaf = new Uint8Array(end - start + 1)
-    leaf.set(line.subarray(start, end), 1)
+    const length = slices === null ? Infinity : slices.header_end - slices.header_start
+    if (slices === null || length > HEADER_LIMITS.header_bytes_max) throw this.#damaged(`record ${seq} has not the form of one`)
+    this.#leaf.set(line.subarray(slices.header_start, slices.header_end), 1)
+    const leaf = this.#leaf.subarray(0, 1 + length)
     const hex = nodeHashing.sha256(leaf)
     const header = parseHeader(leaf, 1)
     if (!('v' in header) || hex !== Buffer.from(line.buffer, line.byteOffset + slices.hash_start, 64).toString('latin1'))
@@ -251,7 +284,7 @@ class Publication {
       )
     const tile = tileIn(whole, 'entries', BigInt(bundleOf(seq)))!
     const found = await this.#folder.read(tile)
-    const bundle = formatBundle(this.#entries)
+    const bundle = this.#bundle.bytes()
     // A full bundle in place of a partial one, of a run that did not come to its end, begins with the same bytes.
     const there = found?.isFull === true ? found.bytes.subarray(0, bundle.length) : found?.bytes
     if (there === undefined || Buffer.compare(there, bundle) !== 0)
@@ -270,9 +303,8 @@ class Publication {
 
   /** Writes what is full: at every border of a bundle, so a tile is written before its next hash comes. */
   async #flush(seq: number): Promise<void> {
-    const entries = this.#entries
-    this.#entries = []
-    if (seq >= this.#known) await this.#put('entries', bundleOf(seq), formatBundle(entries), TILE_WIDTH)
+    if (seq >= this.#known) await this.#put('entries', bundleOf(seq), this.#bundle.bytes(), TILE_WIDTH)
+    this.#bundle.clear()
     for (const [level, open] of this.#levels.entries()) {
       if (open.width < TILE_WIDTH) continue
       await this.#put(level, open.index++, open.bytes.slice(), TILE_WIDTH)
@@ -289,8 +321,8 @@ class Publication {
   async #finish(size: number): Promise<void> {
     const found = this.#edge.root() ?? emptyRoot(nodeHashing.sha256)
     if (hashHex(found) !== hashHex(this.#stated.root)) throw this.#damaged('its records do not give the root of its checkpoint')
-    const entries = this.#entries
-    if (size > this.#known && entries.length > 0) await this.#put('entries', bundleOf(size), formatBundle(entries), entries.length)
+    const { count } = this.#bundle
+    if (size > this.#known && count > 0) await this.#put('entries', bundleOf(size), this.#bundle.bytes(), count)
     for (const [level, { index, width, bytes, grown }] of this.#levels.entries()) {
       if (grown) await this.#put(level, index, bytes.slice(0, width * HASH_BYTES), width)
     }
