@@ -96,6 +96,14 @@ test('what can not be: each with its exit code, and nothing is made', async () =
   })
   expect(await run(['publish', ledger, other])).toMatchObject({ code: 4 })
   expect(await run(['publish', join(folder, 'nothing'), dir])).toMatchObject({ code: 3 })
+  expect(await run(['publish', ledger, dir, '--key', join(folder, 'no.key')])).toMatchObject({
+    code: 3,
+    stderr: expect.stringContaining('key_error'),
+  })
+  expect(await run(['publish', ledger, dir, '--key', 'none'])).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining('latest checkpoint'),
+  })
   expect(await run(['publish'])).toMatchObject({ code: 2 })
   expect(await run(['verify', ledger, '--key', stranger.verifierKey])).toMatchObject({ code: 2 })
   const empty = await serve((_, response) => void response.writeHead(404).end())
