@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { isPublishedLog, verifyPublishedLog } from '../index.ts'
 import type { VerificationReport } from '../index.ts'
 import { parseVerifierKey } from '../verify/note.ts'
+import { parsePolicy } from '../verify/policy.ts'
+import type { Policy } from '../verify/policy.ts'
 import { readCheckpoint } from '../verify/published-claims.ts'
 import type { NamedNote } from '../verify/published-claims.ts'
 import { nodeHashing } from '../ledger/hashing.ts'
@@ -13,6 +15,8 @@ export interface PublishedOptions {
   readonly keys: readonly string[]
   /** Files. */
   readonly since: readonly string[]
+  /** A file. */
+  readonly policy?: string | undefined
   readonly onProgress: (headers: number) => void
 }
 
@@ -29,11 +33,19 @@ function requireKey(text: string): void {
   if (typeof key === 'string') throw new Misuse(`--key ${JSON.stringify(text)}: ${key}`)
 }
 
+/** @throws Misuse */
+async function policyOf(file: string): Promise<Policy> {
+  const policy = parsePolicy(nodeHashing.sha256, await readFile(file))
+  if (typeof policy === 'string') throw new Misuse(`--policy ${file}: ${policy}`)
+  return policy
+}
+
 /** The report on the published log at this place; null where none is. */
 export async function verifyPublished(location: string, options: PublishedOptions): Promise<VerificationReport | null> {
   if (!(await isPublishedLog(location))) return null
   options.keys.forEach(requireKey)
   const since = await Promise.all(options.since.map(noteOf))
+  const policy = options.policy === undefined ? undefined : await policyOf(options.policy)
   const { origin, keys, onProgress } = options
-  return asked(() => verifyPublishedLog(location, { origin, keys, since, onProgress }))
+  return asked(() => verifyPublishedLog(location, { origin, keys, since, policy, onProgress }))
 }

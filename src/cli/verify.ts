@@ -16,6 +16,7 @@ interface VerifyOptions {
   readonly canonical?: boolean
   readonly key: readonly string[]
   readonly since: readonly string[]
+  readonly policy?: string
   readonly quiet?: boolean
 }
 
@@ -32,6 +33,7 @@ export function addVerify(program: Command, terminal: Terminal): void {
     .option('--origin <line>', 'fail unless the ledger is the one of this origin')
     .option('--key <vkey>', 'a verifier key (repeatable): the checkpoint of a published log must be signed by one of them', gathered, [])
     .option('--since <file>', 'a signed checkpoint from before (repeatable), which a published log must continue', gathered, [])
+    .option('--policy <file>', 'a C2SP tlog-policy file: logs and witnesses to believe, of a published log')
     .option('--canonical', "also check that every entry's bytes are canonical JSON")
     .option('--quiet', 'print nothing: the exit code tells')
     .option('--json', 'print the report as one JSON object')
@@ -61,12 +63,13 @@ Example:
 }
 
 async function reportOn(location: string, options: VerifyOptions, progress: Progress): Promise<VerificationReport> {
-  const { origin, key: keys, since } = options
+  const { origin, key: keys, since, policy } = options
   const onProgress = (lines: number): void =>
     progress.update((ms) => `${counted(lines, 'record')} checked, ${grouped(Math.round((lines * 1000) / ms))} a second`)
-  const published = await verifyPublished(location, { origin, keys, since, onProgress })
+  const published = await verifyPublished(location, { origin, keys, since, policy, onProgress })
   if (published !== null) return published
-  if (keys.length + since.length > 0) throw new Misuse('--key and --since are for published logs: this is a ledger')
+  if (keys.length + since.length > 0 || policy !== undefined)
+    throw new Misuse('--key, --since and --policy are for published logs: this is a ledger')
   return verifyLedger(location, { ...(origin !== undefined && { origin }), canonicalEntries: options.canonical === true, onProgress })
 }
 

@@ -12,6 +12,8 @@ import { parseVerifierKey } from '../verify/note.ts'
 import type { VerifierKey } from '../verify/note.ts'
 import { judgePublished, readCheckpoint } from '../verify/published-claims.ts'
 import type { NamedNote, WitnessRule } from '../verify/published-claims.ts'
+import { logKeysOf, quorumTime, witnessKeysOf } from '../verify/policy.ts'
+import type { Policy } from '../verify/policy.ts'
 import { auditPublished, CHECKPOINT_BYTES_MAX } from '../verify/published.ts'
 import type { PublishedFiles } from '../verify/published.ts'
 import type { VerificationReport } from '../verify/report.ts'
@@ -145,8 +147,8 @@ export interface PublishedLogOptions extends Pick<AuditOptions, 'origin' | 'sign
   readonly keys?: readonly string[] | undefined
   /** Checkpoints from before, as signed notes. */
   readonly since?: readonly NamedNote[] | undefined
-  /** Whose cosignatures count, and how many are enough. */
-  readonly witnesses?: WitnessRule | undefined
+  /** Whose cosignatures count, and how many are enough; its logs of the checkpoint's origin are keys like those above. */
+  readonly policy?: Policy | undefined
   readonly http?: HttpLimits | undefined
 }
 
@@ -182,8 +184,15 @@ export async function verifyPublishedLog(location: string | URL, options: Publis
   if (typeof own === 'string')
     throw new LedgerError('not_found', `there is no published log at ${String(location)} (checkpoint: ${own}): check the address`)
   const since = options.since ?? []
-  const claims = { own: { name: 'checkpoint', bytes: own }, since, keys, witnesses: options.witnesses ?? null, check: ed25519Check }
   const checkpoint = readCheckpoint(own)
+  const claims = {
+    own: { name: 'checkpoint', bytes: own },
+    since,
+    keys:
+      typeof checkpoint === 'string' || options.policy === undefined ? keys : [...keys, ...logKeysOf(options.policy, checkpoint.origin)],
+    witnesses: options.policy === undefined ? null : ruleOf(options.policy),
+    check: ed25519Check,
+  }
   if (typeof checkpoint === 'string') {
     const { verdicts, missing, ...rest } = new LedgerVerifier(nodeHashing).finish()
     const unread: VerificationReport = {
@@ -195,6 +204,10 @@ export async function verifyPublishedLog(location: string | URL, options: Publis
   }
   const { report, roots } = await auditFiles(files, checkpoint, sizesOf(since), options)
   return judgePublished(report, { ...claims, roots }, checkpoint.size)
+}
+
+function ruleOf(policy: Policy): WitnessRule {
+  return { witnessKeys: witnessKeysOf(policy), quorumTime: (cosignatures) => quorumTime(policy, cosignatures) }
 }
 
 function sizesOf(notes: readonly NamedNote[]): bigint[] {

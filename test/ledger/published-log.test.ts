@@ -9,7 +9,8 @@ import type { PublishedLogOptions } from '../../src/ledger/published-log.ts'
 import { nodeHashing } from '../../src/ledger/hashing.ts'
 import { ED25519_COSIGNATURE, formatSignatureLine, formatVerifierKey, keyIdOf } from '../../src/verify/note.ts'
 import type { VerifierKey } from '../../src/verify/note.ts'
-import type { WitnessRule } from '../../src/verify/published-claims.ts'
+import { parsePolicy } from '../../src/verify/policy.ts'
+import type { Policy } from '../../src/verify/policy.ts'
 import type { VerificationReport } from '../../src/verify/report.ts'
 import { formatBundle, parseBundle, tilePath } from '../../src/verify/tiles.ts'
 import { hashBytes, hashHex, parentHashing, TreeEdge } from '../../src/verify/tree.ts'
@@ -262,6 +263,7 @@ describe('checkpoints', () => {
 
 describe('witnesses', () => {
   const witness = generateKeyPairSync('ed25519')
+  const stranger32 = generateKeyPairSync('ed25519').publicKey.export({ format: 'der', type: 'spki' }).subarray(12)
   const publicKey = witness.publicKey.export({ format: 'der', type: 'spki' }).subarray(12)
   const key: VerifierKey = {
     name: 'witness.example/w1',
@@ -269,10 +271,18 @@ describe('witnesses', () => {
     kind: ED25519_COSIGNATURE,
     publicKey,
   }
-  const rule = (needed: number): WitnessRule => ({
-    witnessKeys: [key],
-    quorumTime: (cosignatures) => (cosignatures.length >= needed ? cosignatures[0]!.time : null),
+  const other = formatVerifierKey({
+    ...key,
+    name: 'w2.example',
+    id: keyIdOf(nodeHashing.sha256, 'w2.example', key.kind, stranger32),
+    publicKey: stranger32,
   })
+  const rule = (needed: number, log = ''): Policy => {
+    const text = `${log}witness one ${formatVerifierKey(key)}\nwitness two ${other}\ngroup all ${needed} one two\nquorum all\n`
+    const policy = parsePolicy(nodeHashing.sha256, Buffer.from(text))
+    if (typeof policy === 'string') throw new Error(policy)
+    return policy
+  }
 
   async function cosigned(time: bigint): Promise<string> {
     const dir = await publishedHonest(5)
@@ -292,17 +302,23 @@ describe('witnesses', () => {
     const { recorded } = await verify(await publishedHonest(5))
     const last_s = Math.floor(Date.parse(recorded.last!) / 1000)
     const dir = await cosigned(BigInt(last_s - 290))
-    expect(await verify(dir, { witnesses: rule(1) })).toMatchObject({
+    expect(await verify(dir, { policy: rule(1) })).toMatchObject({
       ok: true,
       verdicts: { time: 'pass', completeness: 'pass' },
       missing: {},
     })
-    expect(await verify(dir, { witnesses: rule(2) })).toMatchObject({
+    expect(await verify(dir, { policy: rule(2) })).toMatchObject({
       ok: true,
       verdicts: { time: 'not checked', completeness: 'not checked' },
     })
     expect(await verify(dir)).toMatchObject({ ok: true, verdicts: { time: 'not checked' } })
-    const late = await verify(await cosigned(BigInt(last_s - 310)), { witnesses: rule(1) })
+    // The policy alone says whom to believe: its log is a key from outside.
+    expect(await verify(dir, { keys: [], policy: rule(1, `log ${KEY}\n`) })).toMatchObject({ ok: true, missing: {} })
+    expect(await verify(dir, { keys: [], policy: rule(1, `log ${stranger.verifierKey}\n`) })).toMatchObject({
+      ok: false,
+      verdicts: { authenticity: 'fail' },
+    })
+    const late = await verify(await cosigned(BigInt(last_s - 310)), { policy: rule(1) })
     expect(late).toMatchObject({ ok: false, verdicts: { integrity: 'pass', time: 'fail' } })
     expect(late.problems).toMatchObject([{ code: 'time_contradicted', found: `recorded at ${recorded.last}` }])
     if (gotlog !== null)
@@ -313,7 +329,7 @@ describe('witnesses', () => {
     const dir = await cosigned(1_800_000_000n)
     const note = readFileSync(join(dir, 'checkpoint'), 'utf8')
     writeFileSync(join(dir, 'checkpoint'), note.replace(/.{12}\n$/, 'AAAAAAAAAA==\n'))
-    const report = await verify(dir, { witnesses: rule(1) })
+    const report = await verify(dir, { policy: rule(1) })
     expect(report.verdicts).toMatchObject({ authenticity: 'fail', time: 'not checked' })
     expect(found(report)).toEqual([['checkpoint_invalid', null]])
   })
