@@ -11,7 +11,7 @@ import { locate, openStore } from './open-store.ts'
 import { lockFile } from './stores/sql/lock.ts'
 
 export interface PublishLedgerOptions
-  extends Omit<PublishOptions, 'lock'>, Pick<OpenOptions, 'key' | 'signer' | 'origin' | 'driver' | 'onWarning'> {}
+  extends Omit<PublishOptions, 'lock'>, Pick<OpenOptions, 'key' | 'passphrase' | 'signer' | 'policy' | 'origin' | 'driver' | 'onWarning'> {}
 
 export interface PublishedReport extends PublishReport {
   /** Why no new checkpoint was signed, so that the latest one was published; null where one was. */
@@ -28,9 +28,9 @@ const CAN_NOT_SIGN: readonly string[] = ['locked', 'read_only', 'key_error']
  * @throws RangeError where `dir` is in the ledger itself
  */
 export async function publishLedger(location: string | URL, dir: string, options: PublishLedgerOptions = {}): Promise<PublishedReport> {
-  const { key, signer, origin, driver, onWarning, ...publishing } = options
+  const { key, passphrase, signer, policy, origin, driver, onWarning, ...publishing } = options
   refuseLedgerAsFolder(location, dir)
-  const { checkpoint, not_signed } = await checkpointOf(location, { key, signer, origin, driver, onWarning })
+  const { checkpoint, not_signed } = await checkpointOf(location, { key, passphrase, signer, policy, origin, driver, onWarning })
   const store = await openStore(location, { readOnly: true, index: 'off', driver })
   try {
     const lock = (path: string): Promise<() => void> =>
@@ -56,7 +56,7 @@ async function checkpointOf(
   try {
     const ledger = await AuditLedger.open(location, { ...options, create: false, fullText: 'off' })
     try {
-      return { checkpoint: await ledger.checkpoint(), not_signed: null }
+      return { checkpoint: await ledger.checkpoint({ cosigned: true }), not_signed: null }
     } finally {
       await ledger.close()
     }

@@ -57,7 +57,7 @@ const MISSING = {
   time: 'a cosignature that says when, or a timestamp token',
 } as const
 const CANONICAL_MISSING = 'to ask for it (canonical entries)'
-const ENTRIES_MISSING = 'the ledger itself: there are only headers here'
+const NO_ENTRIES: SubCheck = { verdict: 'not checked', missing: 'the ledger itself: there are only headers here' }
 const COLUMNS_MISSING = 'a store with index columns'
 
 /** Takes a ledger's lines in their order, then gives the report. The shape of `AuditSink`, which stores feed. */
@@ -336,8 +336,8 @@ export class LedgerVerifier {
         stream_versions: streams,
         entries_canonical: this.#canonicalCheck(),
         columns: findings.has('column_mismatch') ? { verdict: 'fail' } : this.#columns,
-        signatures,
-        ...(this.#headersOnly && { entries: { verdict: 'not checked', missing: ENTRIES_MISSING } }),
+        signatures: this.#headersOnly ? NO_ENTRIES : signatures,
+        ...(this.#headersOnly && { entries: NO_ENTRIES }),
       },
       problems: findings.problems,
       problems_total: findings.total,
@@ -348,7 +348,7 @@ export class LedgerVerifier {
   }
 
   #canonicalCheck(): SubCheck {
-    if (this.#headersOnly) return { verdict: 'not checked', missing: ENTRIES_MISSING }
+    if (this.#headersOnly) return NO_ENTRIES
     if (!this.#canonicalEntries) return { verdict: 'not checked', missing: CANONICAL_MISSING }
     return { verdict: this.#findings.has('entry_not_canonical') ? 'fail' : 'pass' }
   }

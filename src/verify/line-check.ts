@@ -138,6 +138,7 @@ export class LineCheck {
   #checkHeader(bytes: Uint8Array, start: number, end: number, expected: Digest | null, stated: Uint8Array | null, strictly: boolean): void {
     this.fault = null
     this.withheld = false
+    this.signaturesStart = -1
     this.status = 'nothing'
     this.headerStart = start
     this.headerEnd = end

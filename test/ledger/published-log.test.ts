@@ -6,7 +6,9 @@ import { describe, expect, test } from 'vitest'
 import { publishLog } from '../../src/ledger/publish.ts'
 import { verifyPublishedLog } from '../../src/ledger/published-log.ts'
 import type { PublishedLogOptions } from '../../src/ledger/published-log.ts'
+import { AuditLedger, recordSignerFromKey } from '../../src/index.ts'
 import { nodeHashing } from '../../src/ledger/hashing.ts'
+import { openMemoryStore } from '../../src/stores/memory.ts'
 import { ED25519_COSIGNATURE, formatSignatureLine, formatVerifierKey, keyIdOf } from '../../src/verify/note.ts'
 import type { VerifierKey } from '../../src/verify/note.ts'
 import { parsePolicy } from '../../src/verify/policy.ts'
@@ -102,6 +104,16 @@ describe.skipIf(gotlog === null)('the judge', () => {
     expect(await gotlog!(['log', dir, KEY])).toMatchObject({ ok: true })
     expect(await verify(dir)).toMatchObject({ ok: true, size: 300 })
   })
+})
+
+test('records with signatures of their own: the signatures are not there, and nothing is missed', async () => {
+  const store = { ...openMemoryStore(), close: async () => {} }
+  const signRecords = recordSignerFromKey(generateKeyPairSync('ed25519').privateKey)
+  const ledger = await AuditLedger.open('memory:', { store, signer: null, origin: HONEST_ORIGIN, signRecords })
+  for (let i = 0; i < 3; i++) await ledger.record({ agent_name: 'analyst', method_name: 'work' })
+  const dir = join(tempDir(), 'log')
+  await publishLog(store, await checkpointOf(store), dir)
+  expect(await verify(dir)).toMatchObject({ ok: true, problems: [], checks: { signatures: { verdict: 'not checked' } } })
 })
 
 test('every single byte of a small log changed: reported, and by the judge too', async () => {
