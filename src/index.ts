@@ -1,6 +1,12 @@
 /** cortex-ledger: the flight recorder for AI agents. */
 export { AuditLedger, verifyLedger } from './open.ts'
 export type { OpenOptions, VerifyOptions } from './open.ts'
+export { publishLedger } from './open-publish.ts'
+export type { PublishLedgerOptions, PublishedReport } from './open-publish.ts'
+export type { PublishReport } from './ledger/publish.ts'
+export { isPublishedLog, verifyPublishedLog } from './ledger/published-log.ts'
+export type { HttpLimits, PublishedLogOptions } from './ledger/published-log.ts'
+export type { NamedNote } from './verify/published-claims.ts'
 export { LedgerError, LEDGER_ERROR_CODES } from './ledger/errors.ts'
 export type { LedgerErrorCode, LedgerErrorDetails } from './ledger/errors.ts'
 export { LedgerRecord } from './ledger/record.ts'

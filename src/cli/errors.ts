@@ -38,6 +38,7 @@ const EXIT_OF: Record<LedgerErrorCode, number> = {
   behind_checkpoint: EXIT.refused,
   forked: EXIT.refused,
   not_covered: EXIT.refused,
+  publish_conflict: EXIT.refused,
 }
 
 /** Arguments that mean nothing, told in a sentence that says what to type instead. */

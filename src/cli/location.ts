@@ -25,6 +25,12 @@ export function locationOf(
   return location
 }
 
+/** As `locationOf`, or the http(s) address of a published log, which no store keeps. @throws Misuse | LedgerError `unsupported` */
+export function placeToVerify(argument: string | undefined): string {
+  const address = argument ?? process.env['CORTEX_LEDGER'] ?? ''
+  return /^https?:\/\//i.test(address) ? address : locationOf(argument)
+}
+
 /** Opens, works, and closes however the work ends. */
 export async function withLedger<T>(
   terminal: Terminal,

@@ -10,6 +10,7 @@ import { addImport } from './import.ts'
 import { addInit } from './init.ts'
 import { addKeys } from './keys.ts'
 import { addProve } from './prove.ts'
+import { addPublish } from './publish.ts'
 import { addQuery } from './query.ts'
 import { addRecord } from './record.ts'
 import { addRotate } from './rotate.ts'
@@ -71,6 +72,7 @@ export function makeProgram(terminal: Terminal): Command {
     addRotate,
     addKeys,
     addWitness,
+    addPublish,
     addDemo,
   ]) {
     add(program, terminal)

@@ -3,9 +3,10 @@ import type { Command } from 'commander'
 import { verifyLedger } from '../index.ts'
 import type { Problem, VerificationReport, Verdict, Verdicts, Where } from '../index.ts'
 import { EXIT, Misuse } from './errors.ts'
-import { LEDGER_ARGUMENT, locationOf } from './location.ts'
+import { LEDGER_ARGUMENT, placeToVerify } from './location.ts'
 import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
 import { Progress } from './progress.ts'
+import { verifyPublished } from './published.ts'
 import type { Colours, Terminal } from './terminal.ts'
 import { counted, cut, folded, grouped, pad, printable, table } from './text.ts'
 
@@ -13,8 +14,13 @@ interface VerifyOptions {
   readonly json?: boolean
   readonly origin?: string
   readonly canonical?: boolean
+  readonly key: readonly string[]
+  readonly since: readonly string[]
+  readonly policy?: string
   readonly quiet?: boolean
 }
+
+const gathered = (value: string, before: readonly string[]): readonly string[] => [...before, value]
 
 export function addVerify(program: Command, terminal: Terminal): void {
   program
@@ -23,8 +29,11 @@ export function addVerify(program: Command, terminal: Terminal): void {
     .description(
       'Checks every record and changes nothing. Works on ledgers that are too damaged to open, and on one exported .jsonl file. Ends with 1 where a verdict fails.',
     )
-    .argument('[LEDGER]', `${LEDGER_ARGUMENT}; or an exported .jsonl file`)
+    .argument('[LEDGER]', `${LEDGER_ARGUMENT}; or an exported .jsonl file; or a published log, by its directory or http(s) address`)
     .option('--origin <line>', 'fail unless the ledger is the one of this origin')
+    .option('--key <vkey>', 'a verifier key (repeatable): the checkpoint of a published log must be signed by one of them', gathered, [])
+    .option('--since <file>', 'a signed checkpoint from before (repeatable), which a published log must continue', gathered, [])
+    .option('--policy <file>', 'a C2SP tlog-policy file: logs and witnesses to believe, of a published log')
     .option('--canonical', "also check that every entry's bytes are canonical JSON")
     .option('--quiet', 'print nothing: the exit code tells')
     .option('--json', 'print the report as one JSON object')
@@ -38,17 +47,12 @@ Example:
   $ cortex-ledger verify ./audit --origin example.com/agents/prod`,
     )
     .action(async (argument: string | undefined, options: VerifyOptions) => {
-      const location = locationOf(argument)
+      const location = placeToVerify(argument)
       if (options.origin !== undefined && !isOrigin(options.origin))
         throw new Misuse(`--origin ${JSON.stringify(options.origin)}: ${ORIGIN_RULE}`)
       const progress = new Progress(terminal)
       const began = performance.now()
-      const report = await verifyLedger(location, {
-        ...(options.origin !== undefined && { origin: options.origin }),
-        canonicalEntries: options.canonical === true,
-        onProgress: (lines) =>
-          progress.update((ms) => `${counted(lines, 'record')} checked, ${grouped(Math.round((lines * 1000) / ms))} a second`),
-      }).finally(() => progress.clear())
+      const report = await reportOn(location, options, progress).finally(() => progress.clear())
       const elapsed_ms = performance.now() - began
       // Set before anything is printed: `verify … | head -1` is to end with what was found.
       terminal.exitCode = report.ok ? EXIT.ok : EXIT.problems
@@ -56,6 +60,17 @@ Example:
       if (options.json === true) await terminal.print(JSON.stringify(report))
       else await terminal.print(reportText(report, { location, elapsed_ms, colours: terminal.colours, width: terminal.width }).join('\n'))
     })
+}
+
+async function reportOn(location: string, options: VerifyOptions, progress: Progress): Promise<VerificationReport> {
+  const { origin, key: keys, since, policy } = options
+  const onProgress = (lines: number): void =>
+    progress.update((ms) => `${counted(lines, 'record')} checked, ${grouped(Math.round((lines * 1000) / ms))} a second`)
+  const published = await verifyPublished(location, { origin, keys, since, policy, onProgress })
+  if (published !== null) return published
+  if (keys.length + since.length > 0 || policy !== undefined)
+    throw new Misuse('--key, --since and --policy are for published logs: this is a ledger')
+  return verifyLedger(location, { ...(origin !== undefined && { origin }), canonicalEntries: options.canonical === true, onProgress })
 }
 
 /** What each verdict claims when it passes, and what it denies when it fails. */
@@ -150,18 +165,24 @@ function reportText(report: VerificationReport, { location, elapsed_ms, colours,
   return [...lines, '', `${verdict}${caveat} ${dim(`(${counted(report.size, 'record')} in ${grouped(Math.round(elapsed_ms))} ms)`)}`]
 }
 
-const CHECK_NAMES: { readonly [name in keyof VerificationReport['checks']]: string } = {
+const CHECK_NAMES: { readonly [name in keyof VerificationReport['checks']]-?: string } = {
   run_ids_unique: 'run_ids unique',
   stream_versions: 'stream versions gapless',
   entries_canonical: 'entries canonical',
   columns: "the store's columns agree with the records",
   signatures: "the records' own signatures",
+  entries: 'entries are what the headers commit to',
+  tiles: 'tiles and bundles are what the headers give',
 }
 
 function checkLines(report: VerificationReport, colours: Colours): string[] {
-  const lines = (Object.keys(CHECK_NAMES) as (keyof VerificationReport['checks'])[]).map((name) => {
-    const { verdict, missing } = report.checks[name]
-    const needed = name === 'entries_canonical' ? '--canonical asks for it' : `would need: ${printable(missing ?? '')}`
+  const lines = (Object.keys(CHECK_NAMES) as (keyof VerificationReport['checks'])[]).flatMap((name) => {
+    const { verdict, missing } = report.checks[name] ?? {}
+    if (verdict === undefined) return []
+    const needed =
+      name === 'entries_canonical' && report.checks.entries === undefined
+        ? '--canonical asks for it'
+        : `would need: ${printable(missing ?? '')}`
     return `${colours.dim('·')} ${CHECK_NAMES[name]}: ${verdictColour(colours, verdict)(verdict)}${verdict === 'not checked' ? colours.dim(` (${needed})`) : ''}`
   })
   const { erased, archived, unnamed, pending } = report.withheld

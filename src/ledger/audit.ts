@@ -25,7 +25,7 @@ export interface AuditOptions {
 }
 
 /** More of them in memory would save little: those outside are looked at as fast. */
-const IDS_IN_MEMORY = 100_000
+export const IDS_IN_MEMORY = 100_000
 
 /** Lines between two calls of `onProgress`: some milliseconds of work. */
 const PROGRESS_EVERY = 1000

@@ -50,6 +50,8 @@ export const LEDGER_ERROR_CODES = [
   'forked',
   /** No checkpoint covers the record yet, and none can be signed here. */
   'not_covered',
+  /** The folder to publish to holds something else: another log, one that is ahead of the ledger or contradicts it, other files. */
+  'publish_conflict',
 ] as const
 
 export type LedgerErrorCode = (typeof LEDGER_ERROR_CODES)[number]

@@ -57,6 +57,7 @@ const MISSING = {
   time: 'a cosignature that says when, or a timestamp token',
 } as const
 const CANONICAL_MISSING = 'to ask for it (canonical entries)'
+const NO_ENTRIES: SubCheck = { verdict: 'not checked', missing: 'the ledger itself: there are only headers here' }
 const COLUMNS_MISSING = 'a store with index columns'
 
 /** Takes a ledger's lines in their order, then gives the report. The shape of `AuditSink`, which stores feed. */
@@ -85,6 +86,8 @@ export class LedgerVerifier {
   readonly #copyScan = new HeaderScan(this.#copyMemory)
   #columns: SubCheck = { verdict: 'not checked', missing: COLUMNS_MISSING }
   #live = false
+  /** There are no entries: what they say, and whether they are there, is not known. */
+  #headersOnly = false
   #report: VerificationReport | null = null
 
   constructor(options: VerifierOptions = {}) {
@@ -135,8 +138,22 @@ export class LedgerVerifier {
       this.#promise = null
       this.#continue(bytes)
     } else {
-      this.#judge(bytes, start)
+      this.#judge(bytes, bytes.subarray(start + 9, start + 9 + HASH_LENGTH))
     }
+  }
+
+  /**
+   * One header, where that is all there is of a record, as in a published log: `bytes[start, end)`, at this byte offset
+   * of the file. `stated`: the hash that it was given, 64 hex digits in ASCII, where that may not be what it hashes to.
+   */
+  header(bytes: Uint8Array, start: number, end: number, position: number, stated: Uint8Array | null = null): void {
+    const check = this.#check
+    this.#headersOnly = true
+    this.#here.position = position
+    check.checkHeader(bytes, start, end, this.#seq === -1 ? null : this.#hash, stated)
+    const isNext = check.status === 'header' && check.linked && check.seq === this.#seq + 1 && check.fault === null
+    if (isNext && this.#order.settled) this.#continue(bytes)
+    else this.#judge(bytes, stated ?? check.hash.bytes)
   }
 
   /** What stands behind the last line feed: torn (`tail`), cut (`sealed`), or on its way (`live`, also with length 0). */
@@ -201,15 +218,14 @@ export class LedgerVerifier {
     this.#order.moveTail({ seq: this.#seq, hash: this.#hash.bytes.slice(), previous, place })
   }
 
-  /** The line does not simply continue. */
-  #judge(bytes: Uint8Array, start: number): void {
+  /** The line does not simply continue. `stated`: the hash that it says it has. */
+  #judge(bytes: Uint8Array, stated: Uint8Array): void {
     const check = this.#check
     const { status, fault } = check
     this.#tellOrder()
     if (status === 'nothing' || status === 'hashes') {
-      const stated = bytes.slice(start + 9, start + 9 + HASH_LENGTH)
-      const hashes =
-        status === 'nothing' ? [] : isLowerHex(stated, 0, HASH_LENGTH) ? [stated, check.hash.bytes.slice()] : [check.hash.bytes.slice()]
+      const computed = check.hash.bytes.slice()
+      const hashes = status === 'nothing' ? [] : isLowerHex(stated, 0, HASH_LENGTH) ? [stated.slice(), computed] : [computed]
       this.#promise = null
       this.#order.unplaced(fault!, whereOf(this.#here), hashes)
       return
@@ -262,7 +278,7 @@ export class LedgerVerifier {
     const { header, headerStart, entryStart, entryEnd, withheld } = this.#check
     const { starts, ends } = header
     // Nearly every record is of another stream: that is asked first.
-    if (ends[KEY.stream]! - starts[KEY.stream]! !== LEDGER_STREAM.length || withheld) return null
+    if (ends[KEY.stream]! - starts[KEY.stream]! !== LEDGER_STREAM.length || withheld || this.#headersOnly) return null
     if (!textStandsAt(bytes, headerStart + starts[KEY.stream]!, LEDGER_STREAM)) return null
     const [start, end] = [headerStart + starts[KEY.type]!, headerStart + ends[KEY.type]!]
     const type = OWN_TYPES.find((each) => each.length === end - start && textStandsAt(bytes, start, each))
@@ -320,7 +336,8 @@ export class LedgerVerifier {
         stream_versions: streams,
         entries_canonical: this.#canonicalCheck(),
         columns: findings.has('column_mismatch') ? { verdict: 'fail' } : this.#columns,
-        signatures,
+        signatures: this.#headersOnly ? NO_ENTRIES : signatures,
+        ...(this.#headersOnly && { entries: NO_ENTRIES }),
       },
       problems: findings.problems,
       problems_total: findings.total,
@@ -331,6 +348,7 @@ export class LedgerVerifier {
   }
 
   #canonicalCheck(): SubCheck {
+    if (this.#headersOnly) return NO_ENTRIES
     if (!this.#canonicalEntries) return { verdict: 'not checked', missing: CANONICAL_MISSING }
     return { verdict: this.#findings.has('entry_not_canonical') ? 'fail' : 'pass' }
   }

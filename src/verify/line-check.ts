@@ -2,7 +2,7 @@
  * What one line says by itself: its grammar, its hash and its commitment. Where it belongs in the ledger is not asked
  * here. At most one fault a line, the first in the order: hash, header, the rest of the line, commitment.
  */
-import { asciiText, CLOSE_LIST, CLOSE_OBJECT, Digest, isLowerHex, Memory, Printable } from './bytes.ts'
+import { asciiText, CLOSE_LIST, CLOSE_OBJECT, Digest, isLowerHex, Memory, Printable, sameBytes } from './bytes.ts'
 import { isCanonicalJson } from './canonical.ts'
 import type { Sha256 } from './hash.ts'
 import { KEY } from './header-grammar.ts'
@@ -124,6 +124,44 @@ export class LineCheck {
     if (!this.#takeHeader(bytes, expected)) return
     this.status = 'header'
     this.#checkRest(bytes, start, end)
+  }
+
+  /**
+   * Checks `bytes[start, end)`, a header of which nothing else is known: what it hashes to is its hash, unless whoever
+   * knows better states another one. There is no entry, and none is missed.
+   */
+  checkHeader(bytes: Uint8Array, start: number, end: number, expected: Digest | null, stated: Uint8Array | null): void {
+    this.#checkHeader(bytes, start, end, expected, stated, false)
+    if (this.fault !== null) this.#checkHeader(bytes, start, end, expected, stated, true)
+  }
+
+  #checkHeader(bytes: Uint8Array, start: number, end: number, expected: Digest | null, stated: Uint8Array | null, strictly: boolean): void {
+    this.fault = null
+    this.withheld = false
+    this.signaturesStart = -1
+    this.status = 'nothing'
+    this.headerStart = start
+    this.headerEnd = end
+    this.#shift = this.memory.view(bytes)
+    if (end - start > HEADER_LIMITS.header_bytes_max) {
+      this.#malformed(`the header does not end within ${HEADER_LIMITS.header_bytes_max} bytes`)
+      return
+    }
+    const behind = this.header.scan(bytes, start, end, strictly)
+    this.status = 'hashes'
+    encodeInto(this.#options.sha256(this.#leafOfHeader()), this.hash.bytes)
+    if (stated !== null && !sameBytes(stated, 0, stated.length, this.hash.bytes, 0, HASH_LENGTH)) {
+      this.#mismatch('hash_mismatch', stated, 0, this.hash)
+      return
+    }
+    if (behind !== end) {
+      if (!this.#isNewer(bytes)) this.#malformed(behind === -1 ? this.header.fault : 'something follows the header')
+      return
+    }
+    if (!this.#takeHeader(bytes, expected)) return
+    this.status = 'header'
+    const entryHash = start + this.header.starts[KEY.entry_hash]!
+    if (!isLowerHex(bytes, entryHash, entryHash + HASH_LENGTH)) this.#malformed('entry_hash is not 64 lower-case hex digits')
   }
 
   /** Gives the hash away and takes another in its stead. */

@@ -49,6 +49,18 @@ export const PROBLEM_CODES = [
   'signature_invalid',
   /** A key that is not known, is for another purpose, or was not right there; or a record that adds or retires a key and can't. */
   'key_misused',
+  /** The records don't give the root that the log's own checkpoint states. */
+  'root_mismatch',
+  /** A tile or a bundle of a published log is missing, has another form, or is not what the headers give. */
+  'tile_mismatch',
+  /** A checkpoint that has not the form of one, is of another origin, or is not rightly signed (authenticity). */
+  'checkpoint_invalid',
+  /** There are fewer records than a checkpoint from before says (completeness). */
+  'behind_checkpoint',
+  /** The records don't give the root of a checkpoint from before (completeness). */
+  'forked',
+  /** `recorded_at` is later than enough witnesses say that they saw the record, by more than 300 s (time). */
+  'time_contradicted',
 ] as const
 
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
@@ -121,6 +133,10 @@ export interface VerificationReport {
     readonly columns: SubCheck
     /** The signatures that records carry: `pass` where there are any, and all are right under keys that were right there. */
     readonly signatures: SubCheck
+    /** Of a published log, which has headers only: the entries, which are never checked there. */
+    readonly entries?: SubCheck
+    /** Of a published log: every tile is what the headers give. */
+    readonly tiles?: SubCheck
   }
   /** The first problems, in the order of the ledger (at most `problems_max` of them). */
   readonly problems: readonly Problem[]

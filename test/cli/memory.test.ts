@@ -7,7 +7,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { AuditLedger } from '../../src/index.ts'
-import { scale } from '../helpers/scale.ts'
+import { scale, soaking } from '../helpers/scale.ts'
 import { tempDir } from '../helpers/temp.ts'
 import { BIN, environment } from './cli.ts'
 
@@ -54,7 +54,7 @@ test.each(['audit', 'audit.db'])(
     await makeLedger(few, 1000)
     await makeLedger(many, RECORDS)
     const output = join(folder, 'exported')
-    const peaks: { readonly [command: string]: number } = Object.fromEntries(
+    const peaks: { [command: string]: number } = Object.fromEntries(
       [['verify'], ['verify', '--canonical'], ['export', '--output', output], ['export', '--output', output, '--format', 'csv']].map(
         ([command, ...options]) => {
           peakMib([command!, few, ...options], temporary)
@@ -65,6 +65,12 @@ test.each(['audit', 'audit.db'])(
         },
       ),
     )
+    if (soaking) {
+      const published = join(folder, 'published')
+      peakMib(['publish', few, `${published}-few`], temporary)
+      peaks['publish'] = Math.round(peakMib(['publish', many, published], temporary))
+      peaks['verify published'] = Math.round(peakMib(['verify', published], temporary))
+    }
     console.log(`${name}, ${RECORDS} records, peaks in MiB: ${JSON.stringify(peaks)}`)
     expect(statSync(output).size).toBeGreaterThan(RECORDS * 200)
     for (const [command, peak] of Object.entries(peaks)) expect(peak, command).toBeLessThan(PEAK_MIB_MAX)

@@ -60,7 +60,8 @@ const ROOMS = {
   'src/open-text.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/text/', 'src/open-store.ts'],
   'src/text-worker.ts': ['src/open-text.ts', 'src/stores/sql/', 'src/stores/text/'],
   'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts'],
-  'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts'],
+  'src/open-publish.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts', 'src/open.ts'],
+  'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts', 'src/open-publish.ts'],
   'src/cli/': ['src/verify/', 'src/ledger/', 'src/witness/', 'src/open-store.ts', 'src/open.ts', 'src/index.ts'],
 } as const satisfies Record<string, readonly string[]>
 type Room = keyof typeof ROOMS
