@@ -59,7 +59,9 @@ const ROOMS = {
   'src/open-store.ts': ['src/verify/', 'src/ledger/', 'src/stores/jsonl/', 'src/stores/sqlite/', 'src/stores/memory.ts'],
   'src/open-text.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/text/', 'src/open-store.ts'],
   'src/text-worker.ts': ['src/open-text.ts', 'src/stores/sql/', 'src/stores/text/'],
-  'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts'],
+  'src/open-audit.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts'],
+  'src/audit-worker.ts': ['src/open-audit.ts', 'src/stores/sql/'],
+  'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts', 'src/open-audit.ts'],
   'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts'],
   'src/cli/': ['src/verify/', 'src/ledger/', 'src/witness/', 'src/open-store.ts', 'src/open.ts', 'src/index.ts'],
 } as const satisfies Record<string, readonly string[]>
