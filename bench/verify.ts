@@ -40,8 +40,8 @@ function verifyLines(bytes: Buffer, canonicalEntries: boolean): void {
   if (!report.ok) throw new Error(`the bench made a ledger that does not verify: ${JSON.stringify(report.problems[0])}`)
 }
 
-async function verifyAt(location: string): Promise<void> {
-  const { ok } = await verifyLedger(location)
+async function verifyAt(location: string, threads = 1): Promise<void> {
+  const { ok } = await verifyLedger(location, { threads, remembered: false })
   if (!ok) throw new Error(`the bench made a ledger that does not verify: ${location}`)
 }
 
@@ -62,6 +62,38 @@ async function sampleLedger(folder: string, workload: Workload, count: number): 
 
 function chunks<Item>(items: readonly Item[], size: number): Item[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
+}
+
+/** Two threads beside one. Large enough that starting the second is little of it. */
+async function threadRows(session: Session): Promise<Row[]> {
+  const rows: Row[] = []
+  await session.inFolder(async (folder) => {
+    const { database, bytes } = await sampleLedger(folder, 'calls', session.count(150_000, 500))
+    const file = join(folder, 'bench.jsonl')
+    writeFileSync(file, bytes)
+    for (const [what, location] of [
+      ['a file', file],
+      ['SQLite', database],
+    ] as const) {
+      const { ours, floor } = await inRounds(session.rounds, async () => ({
+        ours: 1 / (await timed(() => verifyAt(location, 2))),
+        floor: 1 / (await timed(() => verifyAt(location, 1))),
+      }))
+      const records = session.count(150_000, 500)
+      const inSeconds = (series: readonly number[]): number[] => series.map((each) => each * records)
+      rows.push({
+        topic: 'verify',
+        what: `calls, ${what}, two threads`,
+        unit: 'records/s',
+        ours: inSeconds(ours),
+        floor: inSeconds(floor),
+        target: atLeast(1.5),
+        note: 'beside it: one thread',
+      })
+    }
+  })
+  session.say('verify, two threads')
+  return rows
 }
 
 export async function verifyRows(session: Session): Promise<Result[]> {
@@ -90,5 +122,5 @@ export async function verifyRows(session: Session): Promise<Result[]> {
     })
     session.say(`verify, ${workload}`)
   }
-  return rows
+  return [...rows, ...(await threadRows(session))]
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Verifies a cortex-ledger ledger: its directory, or a file of record lines. It implements format.md, with nothing
-but the standard library of Python 3.9 or newer. Prints `seq code where` for each problem. Exit code 0: none, 1: some, 2: misuse.
+but the standard library of Python 3.9 or newer: integrity. It knows no checkpoints, keys or witnesses. Prints `seq code
+where` for each problem. Exit code 0: none, 1: some, 2: misuse.
 
     python3 verify.py LEDGER_DIR|FILE.jsonl [--json] [--canonical] [--origin ORIGIN]
 """

@@ -34,6 +34,7 @@ export type { LedgerStats } from './ledger/stats.ts'
 export type { LedgerWarning } from './ledger/warning.ts'
 export type { CheckpointOptions, SignedCheckpoint } from './ledger/checkpoints.ts'
 export type { LedgerTree } from './ledger/tree.ts'
+export type { EvidenceOptions, KeptCheckpoint } from './ledger/evidence.ts'
 export type { LedgerOptions } from './ledger/founding.ts'
 export type { ExpectedVersion, Inclusion, Receipt } from './ledger/plan.ts'
 export { checkProof } from './ledger/check.ts'
@@ -43,6 +44,8 @@ export type { Criteria, Query, ReadRange } from './ledger/query.ts'
 export type { BatchLimits, QueueLimits } from './ledger/queue.ts'
 export type {
   AppendOptions,
+  AuditCut,
+  AuditRange,
   AuditSink,
   ExitAppender,
   Head,
@@ -88,4 +91,15 @@ export type {
 } from './verify/bundle-report.ts'
 export type { RecordHeader, Outcome } from './verify/header.ts'
 export type { KeyPurpose, LedgerKey, SignatureAlgorithm } from './verify/key-log.ts'
-export type { Note, Problem, ProblemCode, SubCheck, Verdict, Verdicts, VerificationReport, Where } from './verify/report.ts'
+export type {
+  Claims,
+  Note,
+  Problem,
+  ProblemCode,
+  SubCheck,
+  Verdict,
+  Verdicts,
+  VerificationReport,
+  VouchedCheckpoint,
+  Where,
+} from './verify/report.ts'

@@ -5,10 +5,11 @@
 import { LedgerError } from './ledger/errors.ts'
 import { ledgerParts, requireOrigin, requireTreeMode } from './ledger/founding.ts'
 import type { LedgerOptions } from './ledger/founding.ts'
-import { auditStore } from './ledger/audit.ts'
-import type { AuditOptions } from './ledger/audit.ts'
+import { readEvidence } from './ledger/evidence.ts'
 import { Ledger } from './ledger/ledger.ts'
 import type { Store } from './ledger/store.ts'
+import { auditLocation } from './open-audit.ts'
+import type { LocationAuditOptions } from './open-audit.ts'
 import { openStore } from './open-store.ts'
 import type { StoreOptions } from './open-store.ts'
 import { LedgerVerifier } from './verify/chain.ts'
@@ -49,16 +50,18 @@ export class AuditLedger extends Ledger {
   }
 }
 
-export interface VerifyOptions extends AuditOptions {
-  readonly driver?: OpenOptions['driver']
-}
+export type VerifyOptions = LocationAuditOptions
 
 /**
  * Verifies the ledger at a path or URL without writing anything: also one that is too damaged to be opened, and one
  * exported JSONL file.
  * @throws LedgerError `not_found` | `unsupported` | `io_error` where there is nothing to look at
+ * @throws RangeError for a key or a checkpoint that is none
  */
 export async function verifyLedger(location: string | URL, options: VerifyOptions = {}): Promise<VerificationReport> {
+  // Misuse is told before anything is opened.
+  const { since } = readEvidence(options)
+  if (options.onlySince === true && since.length === 0) throw new RangeError('onlySince needs a checkpoint from before (since)')
   let store: Store
   try {
     store = await openStore(location, { readOnly: true, index: 'off', driver: options.driver })
@@ -70,7 +73,7 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
     return verifier.finish()
   }
   try {
-    return await auditStore(store, options)
+    return await auditLocation(location instanceof URL ? location.href : location, store, options)
   } finally {
     await store.close()
   }

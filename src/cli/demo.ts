@@ -13,7 +13,7 @@ import { EXIT } from './errors.ts'
 import { recordLine, recordTable } from './records.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped } from './text.ts'
-import { problemTable, verdictLines } from './verify.ts'
+import { problemTable, verdictLines } from './verify-text.ts'
 
 const ORIGIN = 'example.com/agents/demo'
 const BACKGROUND_RECORDS = 2000

@@ -1,13 +1,19 @@
+/** Verifying what a store holds: every record, and what is claimed of them. */
 import { tmpdir } from 'node:os'
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { LedgerVerifier } from '../verify/chain.ts'
+import type { LedgerFacts } from '../verify/checkpoint-watch.ts'
+import { judgeClaims, sizesNotFound, sizesOf } from '../verify/claims.ts'
+import type { ClaimEvidence } from '../verify/claims.ts'
 import type { VerificationReport } from '../verify/report.ts'
+import { gatherEvidence, readEvidence } from './evidence.ts'
+import type { EvidenceOptions } from './evidence.ts'
 import { nodeHashing } from './hashing.ts'
 import { checkRecordSignature } from './signature-check.ts'
 import type { AuditSink, Store } from './store.ts'
 import { TemporaryFile } from './temporary-file.ts'
 
-export interface AuditOptions {
+export interface AuditOptions extends EvidenceOptions {
   readonly origin?: string | undefined
   /** Also check that every entry's bytes are canonical JSON. */
   readonly canonicalEntries?: boolean | undefined
@@ -31,7 +37,7 @@ export const IDS_IN_MEMORY = 100_000
 const PROGRESS_EVERY = 1000
 
 /** Hands all on, and counts. */
-function counting(sink: AuditSink, onProgress: (lines: number) => void): AuditSink {
+export function counting(sink: AuditSink, onProgress: (lines: number) => void): AuditSink {
   let lines = 0
   return {
     file: (name, first_seq) => sink.file(name, first_seq),
@@ -45,8 +51,22 @@ function counting(sink: AuditSink, onProgress: (lines: number) => void): AuditSi
   }
 }
 
-/** Verifies all that a store holds. */
-export async function auditStore(store: Store, options: AuditOptions): Promise<VerificationReport> {
+/** One pass over the records: what they say by themselves, and what checkpoints are judged by where there are any. */
+export interface Pass {
+  readonly report: VerificationReport
+  readonly facts: LedgerFacts | null
+}
+
+/** A verifier with room outside memory, which `close` clears away. */
+export interface Verification {
+  readonly verifier: LedgerVerifier
+  /** The room that was made, in the order in which it was. */
+  readonly files: readonly TemporaryFile[]
+  readonly close: () => void
+}
+
+/** @param sizes at which the tree's root is wanted; null: nobody asks for it @param seed of the ids, where parts are joined */
+export function openVerification(options: AuditOptions, sizes: readonly number[] | null, seed?: number): Verification {
   const files: TemporaryFile[] = []
   const verifier = new LedgerVerifier({
     ...nodeHashing,
@@ -59,16 +79,53 @@ export async function auditStore(store: Store, options: AuditOptions): Promise<V
       files.push(file)
       return file
     },
+    ...(sizes === null ? {} : { root_sizes: sizes }),
+    ...(seed === undefined ? {} : { ids_seed: seed }),
   })
+  return { verifier, files, close: () => files.forEach((file) => file.close()) }
+}
+
+/** What is left to do at the end, in pieces between which others have their turn. */
+export async function settled(verifier: LedgerVerifier, signal: AbortSignal | undefined): Promise<VerificationReport> {
+  for (const piece of verifier.settle()) {
+    signal?.throwIfAborted()
+    await turnOfTheLoop(piece)
+  }
+  return verifier.finish()
+}
+
+/** All records, on this thread. */
+export async function auditOnce(store: Store, options: AuditOptions, sizes: readonly number[] | null): Promise<Pass> {
+  const { verifier, close } = openVerification(options, sizes)
   const sink = options.onProgress === undefined ? verifier : counting(verifier, options.onProgress)
   try {
     await store.audit(sink, options.signal)
-    for (const piece of verifier.settle()) {
-      options.signal?.throwIfAborted()
-      await turnOfTheLoop(piece)
-    }
-    return verifier.finish()
+    return { report: await settled(verifier, options.signal), facts: verifier.facts() }
   } finally {
-    for (const file of files) file.close()
+    close()
   }
+}
+
+/** Judges what a pass finds. A second one is made where a record quotes a checkpoint of a size that lies far behind it. */
+export async function judged(
+  evidence: ClaimEvidence,
+  pass: (sizes: readonly number[] | null) => Promise<Pass>,
+): Promise<VerificationReport> {
+  const { statements, unreadable, keys, witnesses } = evidence
+  if (statements.length + unreadable.length + keys.length === 0 && witnesses === null) return (await pass(null)).report
+  const sizes = sizesOf(statements)
+  let { report, facts } = await pass(sizes)
+  const more = facts === null || !facts.roots.has(report.size) ? [] : sizesNotFound(facts)
+  if (more.length > 0) ({ report, facts } = await pass([...sizes, ...more]))
+  return facts === null ? report : judgeClaims(report, facts, evidence)
+}
+
+/**
+ * Verifies all that a store holds.
+ * @throws RangeError for a key or a checkpoint that is none
+ */
+export async function auditStore(store: Store, options: AuditOptions): Promise<VerificationReport> {
+  const asked = readEvidence(options)
+  const evidence = await gatherEvidence(store, asked, options.origin)
+  return judged(evidence, (sizes) => auditOnce(store, options, sizes))
 }

@@ -266,10 +266,10 @@ export class Ledger {
   }
 
   /** Checks every record. Returns a report whatever the data; throws only where the store can't be read at all. */
-  async verifyIntegrity(options: Pick<AuditOptions, 'canonicalEntries' | 'signal' | 'temporaryFolder'> = {}): Promise<VerificationReport> {
+  async verifyIntegrity(options: Omit<AuditOptions, 'origin'> = {}): Promise<VerificationReport> {
     await this.#writer.drain()
-    const { canonicalEntries, signal, temporaryFolder } = options
-    return auditStore(this.#store, { canonicalEntries, signal, temporaryFolder })
+
+    return auditStore(this.#store, options)
   }
 
   /** Seals the live segment and begins a new one. `null` where nothing was recorded since the last time. */

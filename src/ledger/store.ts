@@ -123,6 +123,20 @@ export interface AuditSink {
   columnsChecked(missing?: string): void
 }
 
+/** Records by position, `from` inclusive, `before` exclusive (Infinity: all that are there). */
+export interface AuditRange {
+  readonly from: number
+  readonly before: number
+}
+
+/** A place where an audit can be cut in two. */
+export interface AuditCut {
+  /** Position of the first record of the second part; from 1. */
+  readonly seq: number
+  /** Bytes of all that an audit goes through. */
+  readonly bytes: number
+}
+
 /** What is kept beside the tree: where it stands, and the last signed checkpoint. */
 export type TreeText = 'state' | 'checkpoint'
 
@@ -175,8 +189,14 @@ export interface Store {
   /** Number of records by a column's values; records without the value are left out. */
   tally(column: TallyColumn, filter: RecordFilter): Promise<ReadonlyMap<string, number>>
   describe(): Promise<StoreDescription>
-  /** Feeds every record to the sink, whatever state the store is in; never throws on data, and changes nothing. */
-  audit(sink: AuditSink, signal?: AbortSignal): Promise<void>
+  /**
+   * Feeds every record to the sink, whatever state the store is in; never throws on data, and changes nothing. With a
+   * range those of it only: two audits of neighbouring ranges feed together what one of all does. Where the beginning or
+   * the end of a range can't be found, the sink hears of a problem.
+   */
+  audit(sink: AuditSink, signal?: AbortSignal, range?: AuditRange): Promise<void>
+  /** About where this share (0 to 1) of an audit's work lies behind it; null where it can't be told. A store without it is audited in one go. */
+  auditCut?(share: number): Promise<AuditCut | null>
   /** What is derived (an index) is up to date when this resolves. */
   flush(): Promise<void>
   close(): Promise<void>

@@ -21,6 +21,11 @@ export class TemporaryFile implements TemporarySpace {
     if (process.platform !== 'win32') this.#remove()
   }
 
+  /** Good in each thread of the process until the file is closed. */
+  get descriptor(): number {
+    return this.#file
+  }
+
   write(bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length;) {
       const written = writeSync(this.#file, bytes, done, bytes.length - done, this.#size)

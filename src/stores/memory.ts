@@ -2,6 +2,7 @@
 import { LedgerError } from '../ledger/errors.ts'
 import { fitsFilter } from '../ledger/filter.ts'
 import type {
+  AuditRange,
   AuditSink,
   Head,
   RecordFilter,
@@ -145,11 +146,12 @@ export function openMemoryStore(): Store {
       return { kind: 'memory', bytes }
     },
 
-    async audit(sink: AuditSink, signal?: AbortSignal): Promise<void> {
+    async audit(sink: AuditSink, signal?: AbortSignal, { from, before }: AuditRange = { from: 0, before: Infinity }): Promise<void> {
       assertOpen()
       sink.file(null, null)
       for (const [row, { line }] of kept.entries()) {
         signal?.throwIfAborted()
+        if (row < from || row >= before) continue
         sink.line(line, 0, line.length, row)
       }
       sink.columnsChecked('a ledger in memory has no index columns')

@@ -108,7 +108,7 @@ export function faultyStore(inner: Store): FaultyStore {
     count: (filter) => inner.count(filter),
     tally: (column, filter) => inner.tally(column, filter),
     describe: () => inner.describe(),
-    audit: (sink, signal) => inner.audit(sink, signal),
+    audit: (sink, signal, range) => inner.audit(sink, signal, range),
     flush: () => inner.flush(),
     close: () => inner.close(),
   }

@@ -3,61 +3,34 @@
  * goes on after every problem. Source: docs/format.md, "Verification".
  * Where the time goes, and what was tried to save it: docs/performance.md.
  */
-import { ascii, asciiText, Digest, isLowerHex, Memory, textStandsAt } from './bytes.ts'
+import { ascii, asciiText, Digest, isLowerHex, Memory } from './bytes.ts'
+import { CheckpointWatch } from './checkpoint-watch.ts'
+import type { LedgerFacts } from './checkpoint-watch.ts'
 import { sha256 as plainSha256 } from './hash.ts'
-import type { Sha256 } from './hash.ts'
-import { KEY } from './header-grammar.ts'
 import { HeaderScan } from './header-scan.ts'
-import { GENESIS, LEDGER_STREAM } from './header.ts'
+import { GENESIS } from './header.ts'
 import { IdChecks } from './id-checks.ts'
-import type { TemporarySpace } from './id-log.ts'
+import type { IdSpaces } from './id-checks.ts'
 import { LineCheck } from './line-check.ts'
 import { RecordOrder } from './order.ts'
 import type { Arrival } from './order.ts'
+import { readOwnEntry } from './own-entry.ts'
+import type { LedgerPart } from './part.ts'
 import { Findings, whereOf } from './problems.ts'
 import { RecordChecks } from './record-checks.ts'
-import { OWN_TYPES } from './record-checks.ts'
-import type { OwnEntry, PlacedRecord } from './record-checks.ts'
+import type { PlacedRecord } from './record-checks.ts'
 import { RecordSignatures } from './record-signatures.ts'
-import type { RecordSignatureCheck, SignedRecord } from './record-signatures.ts'
+import type { SignedRecord } from './record-signatures.ts'
 import type { Problem, SubCheck, VerificationReport } from './report.ts'
-import { decodeText, isUtf8 as decodesAsUtf8 } from './text.ts'
-
-export interface VerifierOptions {
-  /** SHA-256; by default the one in plain ECMAScript. In Node: `(bytes) => crypto.hash('sha256', bytes)`. */
-  readonly sha256?: Sha256
-  /** True for valid UTF-8; by default by the platform's decoder. In Node: `buffer.isUtf8`. */
-  readonly isUtf8?: (bytes: Uint8Array) => boolean
-  /** Checks the signatures that records carry; without it they are not checked. */
-  readonly checkRecordSignature?: RecordSignatureCheck
-  /** The origin that the ledger must have. */
-  readonly origin?: string
-  /** Also check that each entry's bytes are canonical JSON: a twentieth more, several times as long for spellings that are not. */
-  readonly canonical_entries?: boolean
-  /** Problems that are kept; the others are counted. 1000 by default. */
-  readonly problems_max?: number
-  /** Ids (of runs and of streams) that memory has to find doubles and gaps. 2,000,000 by default, of about 60 bytes each. */
-  readonly ids_max?: number
-  /**
-   * Makes room outside memory for ids beyond `ids_max`: at most twice, where it is needed. Without it, or where it
-   * fails, what needs them is not checked. Some 120 bytes a record are written. The caller clears it away.
-   */
-  readonly temporary_space?: () => TemporarySpace
-}
+import { isUtf8 as decodesAsUtf8 } from './text.ts'
+import type { VerifierOptions } from './verifier-options.ts'
+import { writeReport } from './write-report.ts'
 
 const PROBLEMS_MAX = 1000
 const IDS_MAX = 2_000_000
 const HASH_LENGTH = 64
 const NO_BYTES = new Uint8Array(0)
 
-const MISSING = {
-  authenticity: 'a public key from outside, and a checkpoint or records that are signed with it',
-  completeness:
-    "a checkpoint remembered from before, or witnesses' cosignatures: a bare chain can't detect a cut tail or a ledger rewritten whole",
-  time: 'a cosignature that says when, or a timestamp token',
-} as const
-const CANONICAL_MISSING = 'to ask for it (canonical entries)'
-const NO_ENTRIES: SubCheck = { verdict: 'not checked', missing: 'the ledger itself: there are only headers here' }
 const COLUMNS_MISSING = 'a store with index columns'
 
 /** Takes a ledger's lines in their order, then gives the report. The shape of `AuditSink`, which stores feed. */
@@ -84,6 +57,10 @@ export class LedgerVerifier {
   readonly #record: PlacedRecord
   readonly #copyMemory = new Memory()
   readonly #copyScan = new HeaderScan(this.#copyMemory)
+  /** Null where no checkpoint is to be judged. */
+  readonly #watch: CheckpointWatch | null
+  /** `hash` of the record behind which this began. */
+  #before = ''
   #columns: SubCheck = { verdict: 'not checked', missing: COLUMNS_MISSING }
   #live = false
   /** There are no entries: what they say, and whether they are there, is not known. */
@@ -93,7 +70,11 @@ export class LedgerVerifier {
   constructor(options: VerifierOptions = {}) {
     const { sha256 = plainSha256, isUtf8 = decodesAsUtf8, origin = null, canonical_entries: canonicalEntries = false } = options
     const findings = new Findings(options.problems_max ?? PROBLEMS_MAX)
-    const ids = new IdChecks(findings, options.ids_max ?? IDS_MAX, options.temporary_space ?? null)
+    const ids = new IdChecks(findings, {
+      ids_max: options.ids_max ?? IDS_MAX,
+      space: options.temporary_space ?? null,
+      seed: options.ids_seed,
+    })
     const signatures = new RecordSignatures(findings, sha256, options.checkRecordSignature ?? null)
     const checks = new RecordChecks(findings, origin, ids, signatures)
     this.#checksSignatures = options.checkRecordSignature !== undefined
@@ -101,6 +82,8 @@ export class LedgerVerifier {
     this.#findings = findings
     this.#checks = checks
     this.#canonicalEntries = canonicalEntries
+    const { root_sizes: sizes } = options
+    this.#watch = sizes === undefined ? null : new CheckpointWatch(sha256, sizes, () => checks.lastRecordedAt)
     this.#check = new LineCheck({ sha256, isUtf8, canonicalEntries })
     const events = {
       placed: (arrival: Arrival, follows: boolean): void => this.#placeCopy(arrival, follows),
@@ -120,6 +103,28 @@ export class LedgerVerifier {
       faulty: false,
       follows: true,
     }
+  }
+
+  /**
+   * Begins behind this record, whose line is given, instead of at the beginning. `isPart`: what is before it is verified
+   * elsewhere, and `join`ed with this; else nobody looks at it here, and checks of ids say that. Returns the record's
+   * position and hash; null where it is not sound by itself.
+   */
+  beginBehind(line: Uint8Array, isPart: boolean): { readonly seq: number; readonly hash: string } | null {
+    const check = this.#check
+    check.check(line, 0, line.length, this.#hash)
+    if (check.status !== 'header' || check.fault !== null) return null
+    const { seq } = check
+    this.#fill(line)
+    this.#checks.begin(this.#record, isPart)
+    if (isPart) this.#ids.leaveMemory()
+    this.#previous.bytes.set(line.subarray(check.previousStart, Math.min(check.previousEnd, check.previousStart + HASH_LENGTH)))
+    this.#hash = check.takeHash(this.#hash)
+    this.#seq = seq
+    this.#ahead = true
+    this.#before = asciiText(this.#hash.bytes, 0, HASH_LENGTH)
+    this.#watch?.begin(seq + 1)
+    return { seq, hash: this.#before }
   }
 
   /** The lines that follow are of this file, whose name promises the position of its first record; `null`: they are rows. */
@@ -190,17 +195,11 @@ export class LedgerVerifier {
   #continue(bytes: Uint8Array): void {
     const check = this.#check
     const record = this.#record
-    record.header = check.header
-    record.bytes = bytes
-    record.headerStart = check.headerStart
-    record.seq = check.seq
-    record.withheld = check.withheld
-    record.own = this.#own(bytes)
-    record.signed = check.signaturesStart === -1 ? null : this.#signed(bytes)
-    record.place = this.#here
-    record.faulty = false
-    record.follows = true
+    this.#fill(bytes)
+    record.own = readOwnEntry(check, bytes)
     this.#checks.take(record)
+    this.#watch?.take(check.seq, check.hash.bytes, false)
+    this.#watch?.takeOwn(record.own, check.seq)
     const hash = check.takeHash(this.#previous)
     this.#previous = this.#hash
     this.#hash = hash
@@ -208,6 +207,22 @@ export class LedgerVerifier {
     this.#tailFile = this.#here.file
     this.#tailPosition = this.#here.position
     this.#ahead = true
+  }
+
+  /** The line at hand is a record that follows. */
+  #fill(bytes: Uint8Array): void {
+    const check = this.#check
+    const record = this.#record
+    record.header = check.header
+    record.bytes = bytes
+    record.headerStart = check.headerStart
+    record.seq = check.seq
+    record.withheld = check.withheld
+    record.own = null
+    record.signed = check.signaturesStart === -1 ? null : this.#signed(bytes)
+    record.place = this.#here
+    record.faulty = false
+    record.follows = true
   }
 
   #tellOrder(): void {
@@ -238,7 +253,7 @@ export class LedgerVerifier {
       hash: check.hash.bytes.slice(),
       header: status === 'newer' ? null : bytes.slice(check.headerStart, check.headerEnd),
       withheld: check.withheld,
-      own: status === 'newer' || fault !== null ? null : this.#own(bytes),
+      own: status === 'newer' || fault !== null ? null : readOwnEntry(check, bytes),
       signed: check.signaturesStart === -1 ? null : this.#signed(bytes),
       fault,
       promised,
@@ -271,20 +286,8 @@ export class LedgerVerifier {
       follows,
     }
     this.#checks.take(record)
-  }
-
-  /** The entry of a record of the ledger's own that is read, or null. */
-  #own(bytes: Uint8Array): OwnEntry | null {
-    const { header, headerStart, entryStart, entryEnd, withheld } = this.#check
-    const { starts, ends } = header
-    // Nearly every record is of another stream: that is asked first.
-    if (ends[KEY.stream]! - starts[KEY.stream]! !== LEDGER_STREAM.length || withheld || this.#headersOnly) return null
-    if (!textStandsAt(bytes, headerStart + starts[KEY.stream]!, LEDGER_STREAM)) return null
-    const [start, end] = [headerStart + starts[KEY.type]!, headerStart + ends[KEY.type]!]
-    const type = OWN_TYPES.find((each) => each.length === end - start && textStandsAt(bytes, start, each))
-    if (type === undefined) return null
-    // The scan found one JSON object and valid UTF-8, so this can't fail.
-    return { type, entry: JSON.parse(decodeText(bytes.subarray(entryStart, entryEnd))) }
+    this.#watch?.take(seq, arrival.hash, fault !== null && fault.code !== 'entry_not_canonical')
+    this.#watch?.takeOwn(own, seq)
   }
 
   /** The signatures of the record at hand, copied out of its line. */
@@ -306,6 +309,57 @@ export class LedgerVerifier {
     this.#findings.settle()
   }
 
+  /** False where anything is wrong so far, or is of a kind that keeps parts from being joined. */
+  get isClean(): boolean {
+    return this.#findings.total === 0 && this.#order.settled && this.#checks.isClean && this.#watch?.isOverflown !== true
+  }
+
+  /** What this verifier found, which began behind another part; null where that can't be joined. Nothing can be fed afterwards. */
+  part(): LedgerPart | null {
+    this.#tellOrder()
+    this.#order.finish()
+    const ids = this.#ids.seal()
+    const records = this.#checks.part()
+    if (!this.isClean || ids === null || this.#before === '' || (records.append_last_seq !== null && !this.#live)) return null
+    return {
+      start: this.#checks.start,
+      before: this.#before,
+      size: this.#seq + 1,
+      head: asciiText(this.#hash.bytes, 0, HASH_LENGTH),
+      records,
+      ids,
+      watched: this.#watch?.part() ?? null,
+      notes: this.#findings.notes,
+      columns: this.#columns,
+      live: this.#live,
+    }
+  }
+
+  /**
+   * Takes what another verifier found in the records behind those that were fed here, instead of them. False where the
+   * two don't fit together exactly: then all has to be fed to one. @param spaces where that one put its ids
+   */
+  join(part: LedgerPart, spaces: IdSpaces): boolean {
+    this.#tellOrder()
+    if (!this.isClean || this.#seq !== part.start - 1 || asciiText(this.#hash.bytes, 0, HASH_LENGTH) !== part.before) return false
+    if (part.size > part.start && !this.#checks.absorb(part.records, part.size - 1, part.notes)) return false
+    this.#ids.absorb(spaces, part.ids)
+    if (part.watched !== null && this.#watch?.absorb(part.watched) !== true) return false
+    const tail = { seq: part.size - 1, hash: ascii(part.head), previous: NO_BYTES, place: { file: null, position: 0 } }
+    this.#order.moveTail(tail)
+    this.#columns = part.columns
+    this.#live = part.live
+    return true
+  }
+
+  /**
+   * What checkpoints are judged by. After `finish`, and where `root_sizes` were given.
+   * @param before the hashes of the perfect subtrees in front of the first record (`rangeNodes`), where it began behind one
+   */
+  facts(before: readonly Uint8Array[] = []): LedgerFacts | null {
+    return this.#watch?.facts(before) ?? null
+  }
+
   /** The report. Nothing can be fed afterwards. */
   finish(): VerificationReport {
     this.#report ??= this.#write()
@@ -313,43 +367,15 @@ export class LedgerVerifier {
   }
 
   #write(): VerificationReport {
-    const findings = this.#findings
     for (const piece of this.settle()) void piece
-    const { withheld, unsettled, runIds, streams, signatures } = this.#checks.finish(this.#live)
-    const integrity = findings.fail('integrity') ? 'fail' : unsettled === null ? 'pass' : 'not checked'
-    const authenticity = findings.fail('authenticity') ? 'fail' : 'not checked'
-    const { head } = this.#order
-    return {
-      ok: integrity !== 'fail' && authenticity !== 'fail',
-      size: head.seq + 1,
-      head: head.seq === -1 ? null : String.fromCharCode(...head.hash),
-      origin: this.#checks.origin,
-      verdicts: { integrity, authenticity, completeness: 'not checked', time: 'not checked' },
-      missing: {
-        ...(integrity === 'not checked' && unsettled !== null && { integrity: unsettled }),
-        ...(authenticity === 'not checked' && { authenticity: MISSING.authenticity }),
-        completeness: MISSING.completeness,
-        time: MISSING.time,
-      },
-      checks: {
-        run_ids_unique: runIds,
-        stream_versions: streams,
-        entries_canonical: this.#canonicalCheck(),
-        columns: findings.has('column_mismatch') ? { verdict: 'fail' } : this.#columns,
-        signatures: this.#headersOnly ? NO_ENTRIES : signatures,
-        ...(this.#headersOnly && { entries: NO_ENTRIES }),
-      },
-      problems: findings.problems,
-      problems_total: findings.total,
-      notes: findings.notes,
-      withheld,
-      recorded: { first: this.#checks.firstRecordedAt, last: this.#checks.lastRecordedAt },
-    }
-  }
-
-  #canonicalCheck(): SubCheck {
-    if (this.#headersOnly) return NO_ENTRIES
-    if (!this.#canonicalEntries) return { verdict: 'not checked', missing: CANONICAL_MISSING }
-    return { verdict: this.#findings.has('entry_not_canonical') ? 'fail' : 'pass' }
+    return writeReport({
+      findings: this.#findings,
+      checks: this.#checks,
+      head: this.#order.head,
+      columns: this.#columns,
+      live: this.#live,
+      canonicalEntries: this.#canonicalEntries,
+      headersOnly: this.#headersOnly,
+    })
   }
 }

@@ -4,8 +4,8 @@
  * reported as if they had been found at once.
  */
 import { ByteIndex } from './byte-index.ts'
-import { IdLog } from './id-log.ts'
-import type { IdEntry, TemporarySpace } from './id-log.ts'
+import { IdLog, idSeed } from './id-log.ts'
+import type { IdEntry, IdLogState, TemporarySpace } from './id-log.ts'
 import { whereOf } from './problems.ts'
 import type { Findings, Place } from './problems.ts'
 import { decodeText } from './text.ts'
@@ -115,17 +115,40 @@ class GaplessRule implements IdRule {
   }
 }
 
+/** What the ids of a part of a ledger are, each kind in its own room. */
+export interface IdParts {
+  readonly run_ids: IdLogState
+  readonly streams: IdLogState
+}
+
+/** The same rooms, as whoever joins the parts reads them. */
+export interface IdSpaces {
+  readonly run_ids: TemporarySpace
+  readonly streams: TemporarySpace
+}
+
+export interface IdCheckOptions {
+  /** How many ids, of both kinds together, may be in memory. */
+  readonly ids_max: number
+  /** Makes room outside, when it is needed. */
+  readonly space: (() => TemporarySpace) | null
+  /** Of parts of one ledger: the same, so that they can be joined. */
+  readonly seed?: number | undefined
+}
+
 /** One of the checks: in memory while it can be, then outside. */
 class IdCheck {
   /** What would be needed for the check, where it can't be done; else null. */
   missing: string | null = null
   readonly #rule: IdRule
   readonly #space: (() => TemporarySpace) | null
+  readonly #seed: number
   #log: IdLog | null = null
 
-  constructor(rule: IdRule, space: (() => TemporarySpace) | null) {
+  constructor(rule: IdRule, { space, seed = idSeed() }: IdCheckOptions) {
     this.#rule = rule
     this.#space = space
+    this.#seed = seed
   }
 
   /** How many ids are in memory. */
@@ -136,22 +159,37 @@ class IdCheck {
   /** `hasRoom`: for one more id in memory. */
   take(entry: IdEntry, hasRoom: boolean, missing: string): void {
     if (this.missing !== null) return
-    if (this.#log !== null) this.#log.add(entry)
-    else if (!hasRoom || !this.#rule.take(entry, false)) this.#leaveMemory(entry, missing)
+    if (this.#log === null) {
+      if (hasRoom && this.#rule.take(entry, false)) return
+      this.leaveMemory(missing)
+    }
+    ;(this.#log as IdLog | null)?.add(entry)
   }
 
-  #leaveMemory(entry: IdEntry, missing: string): void {
+  /** What is in memory goes outside, and all that comes. */
+  leaveMemory(missing: string): void {
+    if (this.#log !== null || this.missing !== null) return
     if (this.#space === null) this.missing = missing
     else {
       try {
-        this.#log = new IdLog(this.#space())
+        this.#log = new IdLog(this.#space(), undefined, this.#seed)
         this.#rule.writeTo(this.#log)
-        this.#log.add(entry)
       } catch (error) {
-        this.missing = `${ROOM_MISSING}: ${error instanceof Error ? error.message : String(error)}`
+        this.missing = roomMissing(error)
       }
     }
     this.#rule.forget(0)
+  }
+
+  /** All that was taken lies outside; null where it can't. */
+  seal(): IdLogState | null {
+    const state = this.#log?.seal() ?? null
+    return this.#log?.failure === null ? state : null
+  }
+
+  absorb(space: TemporarySpace, state: IdLogState): void {
+    this.leaveMemory(ROOM_MISSING)
+    this.#log?.absorb(space, state)
   }
 
   /** What is outside is looked at, piece by piece. */
@@ -168,26 +206,51 @@ class IdCheck {
   }
 }
 
+function roomMissing(error: unknown): string {
+  return `${ROOM_MISSING}: ${error instanceof Error ? error.message : String(error)}`
+}
+
 export class IdChecks {
   readonly #idsMax: number
   readonly #runIds: IdCheck
   readonly #streams: IdCheck
   readonly #findings: Findings
 
-  /** `idsMax`: how many ids, of both kinds together, may be in memory. `space`: makes room outside, when it is needed. */
-  constructor(findings: Findings, idsMax: number, space: (() => TemporarySpace) | null) {
+  constructor(findings: Findings, options: IdCheckOptions) {
     this.#findings = findings
-    this.#idsMax = idsMax
-    this.#runIds = new IdCheck(new UniqueRule(findings, idsMax), space)
-    this.#streams = new IdCheck(new GaplessRule(findings, idsMax), space)
+    this.#idsMax = options.ids_max
+    this.#runIds = new IdCheck(new UniqueRule(findings, options.ids_max), options)
+    this.#streams = new IdCheck(new GaplessRule(findings, options.ids_max), options)
+  }
+
+  get #memoryMissing(): string {
+    return `memory for more than ${this.#idsMax} ids (ids_max)`
   }
 
   /** Both ids of the next record. The entries are copied. */
   take(runId: IdEntry, stream: IdEntry): void {
-    const missing = `memory for more than ${this.#idsMax} ids (ids_max)`
+    const missing = this.#memoryMissing
     this.#findings.mark(runId.seq)
     this.#runIds.take(runId, this.#runIds.size + this.#streams.size < this.#idsMax, missing)
     this.#streams.take(stream, true, missing)
+  }
+
+  /** For a part of a ledger: nothing is judged here, all goes outside for whoever joins the parts. */
+  leaveMemory(): void {
+    this.#runIds.leaveMemory(this.#memoryMissing)
+    this.#streams.leaveMemory(this.#memoryMissing)
+  }
+
+  /** Where all ids of this part lie; null where there was no room. */
+  seal(): IdParts | null {
+    const [run_ids, streams] = [this.#runIds.seal(), this.#streams.seal()]
+    return run_ids === null || streams === null ? null : { run_ids, streams }
+  }
+
+  /** The ids of the part behind this one. They are judged by `settle`. */
+  absorb(spaces: IdSpaces, parts: IdParts): void {
+    this.#runIds.absorb(spaces.run_ids, parts.run_ids)
+    this.#streams.absorb(spaces.streams, parts.streams)
   }
 
   *settle(): Generator<void, void, undefined> {

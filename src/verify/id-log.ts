@@ -36,24 +36,38 @@ const ID_AT = 38
 /** A chunk begins with how much of it is used. */
 const CHUNK_HEAD = 4
 
+export function idSeed(): number {
+  return (Math.random() * 0x1_0000_0000) | 1
+}
+
+/** Where the entries of a log lie in its room, once nothing more comes. */
+export interface IdLogState {
+  /** Of each pile's chunks. */
+  readonly positions: readonly (readonly number[])[]
+  readonly files: readonly (string | null)[]
+}
+
 export class IdLog {
   /** Why it can't be gone on with, or null. */
   failure: string | null = null
   readonly #space: TemporarySpace
   readonly #partBytes: number
-  // From chance, so that nobody can prepare ids that all fall on one pile.
-  readonly #seed = (Math.random() * 0x1_0000_0000) | 1
+  readonly #seed: number
   /** The chunk of each pile that is being filled. */
   readonly #chunks = new Uint8Array(PILES * CHUNK_BYTES)
   readonly #data = new DataView(this.#chunks.buffer)
   readonly #used = new Int32Array(PILES).fill(CHUNK_HEAD)
   /** Where the full chunks of each pile lie. */
   readonly #positions: number[][] = Array.from({ length: PILES }, () => [])
+  /** What others wrote, to be looked at behind it. */
+  readonly #others: { readonly space: TemporarySpace; readonly state: IdLogState }[] = []
   #size = 0
   readonly #files: (string | null)[] = []
 
-  constructor(space: TemporarySpace, partBytes = PART_BYTES) {
+  /** @param seed from chance, so that nobody can prepare ids that all fall on one pile; logs that are joined have the same */
+  constructor(space: TemporarySpace, partBytes = PART_BYTES, seed = idSeed()) {
     this.#space = space
+    this.#seed = seed
     this.#partBytes = partBytes
   }
 
@@ -75,29 +89,48 @@ export class IdLog {
     this.#used[pile]! += ID_AT + end - start
   }
 
+  /** Puts all outside, and tells where it lies. Nothing can be added afterwards. */
+  seal(): IdLogState {
+    for (let pile = 0; pile < PILES; pile++) if (this.failure === null && this.#used[pile]! > CHUNK_HEAD) this.#put(pile)
+    return { positions: this.#positions, files: this.#files }
+  }
+
+  /** What another log with the same seed has sealed comes behind this one's entries. */
+  absorb(space: TemporarySpace, state: IdLogState): void {
+    this.#others.push({ space, state })
+  }
+
   /**
    * Hands all entries back, part by part: `begin` before each part, then `take` for each of its entries. All entries of
    * an id are in one part, in their order. It stops between the parts. The entry is good until `take` returns.
    */
   *replay(begin: () => void, take: (entry: IdEntry) => void): Generator<void, void, undefined> {
-    for (let pile = 0; pile < PILES; pile++) if (this.failure === null && this.#used[pile]! > CHUNK_HEAD) this.#put(pile)
-    for (const positions of this.#positions) {
-      const parts = Math.ceil((positions.length * CHUNK_BYTES) / this.#partBytes)
+    const logs = [{ space: this.#space, state: this.seal() }, ...this.#others]
+    for (let pile = 0; pile < PILES; pile++) {
+      const chunks = logs.reduce((sum, { state }) => sum + (state.positions[pile]?.length ?? 0), 0)
+      const parts = Math.ceil((chunks * CHUNK_BYTES) / this.#partBytes)
       for (let part = 0; part < parts && this.failure === null; part++) {
         begin()
-        this.#takePart(positions, part, parts, take)
+        for (const { space, state } of logs) this.#takePart(space, state, pile, part, parts, take)
         yield
       }
     }
   }
 
-  #takePart(positions: readonly number[], part: number, parts: number, take: (entry: IdEntry) => void): void {
+  #takePart(
+    space: TemporarySpace,
+    { positions, files }: IdLogState,
+    pile: number,
+    part: number,
+    parts: number,
+    take: (entry: IdEntry) => void,
+  ): void {
     const memory = new Memory()
     const chunk = new Uint8Array(CHUNK_BYTES)
     memory.view(chunk)
     const { data } = memory
-    for (const position of positions) {
-      if (!this.#attempt(() => this.#space.read(position, chunk))) return
+    for (const position of positions[pile] ?? []) {
+      if (!this.#attempt(() => space.read(position, chunk))) return
       const used = data.getUint32(0, true)
       for (let at = CHUNK_HEAD; at < used; at += ID_AT + data.getUint16(at, true)) {
         const [start, end] = [at + ID_AT, at + ID_AT + data.getUint16(at, true)]
@@ -107,7 +140,7 @@ export class IdLog {
           start,
           end,
           seq: data.getFloat64(at + 6, true),
-          place: { file: this.#files[data.getUint32(at + 2, true)]!, position: data.getFloat64(at + 14, true) },
+          place: { file: files[data.getUint32(at + 2, true)]!, position: data.getFloat64(at + 14, true) },
           version: data.getFloat64(at + 22, true),
           disturbances: data.getFloat64(at + 30, true),
         })

@@ -139,6 +139,7 @@ export class LineCheck {
     this.fault = null
     this.withheld = false
     this.signaturesStart = -1
+    this.entryStart = -1
     this.status = 'nothing'
     this.headerStart = start
     this.headerEnd = end

@@ -19,7 +19,7 @@ export function whereOf(place: Place): Where {
   return place.file === null ? { row: place.position } : { file: place.file, byte: place.position }
 }
 
-const NOTES_MAX = 100
+export const NOTES_MAX = 100
 
 interface LateProblem {
   readonly problem: Problem

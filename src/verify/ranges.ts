@@ -22,6 +22,15 @@ export class AscendingRanges {
     else if (this.ranges.length < this.#max) this.ranges.push({ first: position, last: position })
     else this.overflown = true
   }
+
+  /** Ranges that all lie behind these. */
+  append(ranges: readonly Range[]): void {
+    for (const { first, last } of ranges) {
+      this.add(first)
+      const open = this.ranges.at(-1)
+      if (open?.last === first) open.last = last
+    }
+  }
 }
 
 /** The same positions, ascending, with a gap between each two ranges. */

@@ -13,14 +13,14 @@ import type { IdEntry } from './id-log.ts'
 import { KEY_RECORD_TYPES } from './key-log.ts'
 import type { KeyRecordType } from './key-log.ts'
 import { isOrigin } from './origin.ts'
-import { whereOf } from './problems.ts'
+import { NOTES_MAX, whereOf } from './problems.ts'
 import type { Findings, Place } from './problems.ts'
 import type { Range } from './ranges.ts'
 import type { RecordSignatures, SignedRecord } from './record-signatures.ts'
-import type { SubCheck } from './report.ts'
+import type { Note, SubCheck } from './report.ts'
 import { decodeText } from './text.ts'
 import { namedPositions, NAMING_TYPES, WithheldEntries } from './withheld.ts'
-import type { NamingType, WithheldCounts } from './withheld.ts'
+import type { NamingType, WithheldCounts, WithheldPart } from './withheld.ts'
 
 const TIME_LENGTH = 27
 /** The reserved types of each length. */
@@ -29,6 +29,8 @@ for (const type of RESERVED_TYPES) RESERVED_OF_LENGTH[type.length] = [...(RESERV
 const UNKNOWN_KEYS_MAX = 64
 /** Ranges of withheld entries and of names for them, each. */
 const RANGES_MAX = 1_000_000
+/** Records of a part that name keys; where there are more, it is not joined. */
+const KEY_RECORDS_MAX = 4000
 const NOT_ALL_THERE = 'every record: some are missing or could not be read, so what they held could not be compared'
 
 /** The entry of one of the ledger's own records that says something of others, or of keys. */
@@ -38,10 +40,15 @@ export interface OwnEntry {
   readonly entry: unknown
 }
 
+interface PlacedEntry extends OwnEntry {
+  readonly seq: number
+  readonly place: Place
+}
+
 /** The types of the ledger's own records whose entries are read. */
 export const OWN_TYPES: readonly OwnEntry['type'][] = [...NAMING_TYPES, ...KEY_RECORD_TYPES]
 
-function isKeyRecord(type: OwnEntry['type']): type is KeyRecordType {
+export function isKeyRecord(type: OwnEntry['type']): type is KeyRecordType {
   return (KEY_RECORD_TYPES as readonly string[]).includes(type)
 }
 
@@ -66,10 +73,24 @@ export interface PlacedRecord {
   follows: boolean
 }
 
+/** What the checks of a part that found nothing know, for whoever joins the parts. */
+export interface CheckedPart {
+  /** Records that name keys: whether they may depends on all that are before. */
+  readonly key_records: readonly PlacedEntry[]
+  readonly last_recorded_at: string
+  readonly append_last_seq: number | null
+  readonly withheld: WithheldPart
+  readonly unknown_keys: readonly string[]
+}
+
 interface OpenAppend {
   readonly first: number
   readonly last: number
   readonly place: Place
+}
+
+function unknownKeyText(key: string): string {
+  return `the header key ${key} is not known to this version`
 }
 
 function noEntry(): IdEntry {
@@ -80,12 +101,20 @@ export class RecordChecks {
   /** The actor of record 0. */
   origin: string | null = null
   firstRecordedAt: string | null = null
+  /** Position of the first record that is looked at. */
+  start = 0
   readonly #findings: Findings
   readonly #wantedOrigin: string | null
   /** Highest position that was taken: what stands behind a lower one (a segment that comes twice) is not taken again. */
   #highest = -1
   /** Counts how often records were missing or not to be trusted; streams start anew after each time. */
   #disturbances = 0
+  /** What that is at the beginning. */
+  #undisturbed = 0
+  #isPart = false
+  /** There is something in this part that only one who goes through all of the ledger can judge. */
+  #isUnjoinable = false
+  readonly #keyRecords: PlacedEntry[] = []
   #newer = false
   /** A record that may name withheld entries can't be read. */
   #namesLost = false
@@ -105,6 +134,57 @@ export class RecordChecks {
     this.#wantedOrigin = wantedOrigin
     this.#ids = ids
     this.#signatures = signatures
+  }
+
+  /**
+   * Begins behind this record, which is sound by itself. `isPart`: what is before it is looked at elsewhere, and joined;
+   * else nobody looks at it, and of a stream's first version nothing can be said.
+   */
+  begin(record: PlacedRecord, isPart: boolean): void {
+    this.#highest = record.seq
+    this.start = record.seq + 1
+    this.#isPart = isPart
+    this.#withheld.start = isPart ? 0 : this.start
+    if (!isPart) this.#disturbances = this.#undisturbed = this.#appendDisturbance = 1
+    const header = record.header as HeaderScan
+    this.#checkTime(record, header)
+    const last = header.starts[KEY.append_last_seq] === -1 ? -1 : header.numbers[KEY.append_last_seq]!
+    if (last > record.seq) this.#append = { first: record.seq, last, place: { ...record.place } }
+  }
+
+  /** Nothing that was found or is unknown keeps this part from being joined. */
+  get isClean(): boolean {
+    const isKnown =
+      !this.#newer && !this.#isUnjoinable && !this.#namesLost && !this.#withheld.overflown && this.#unknownKeys.size < UNKNOWN_KEYS_MAX
+    return isKnown && this.#disturbances === this.#undisturbed
+  }
+
+  part(): CheckedPart {
+    return {
+      key_records: this.#keyRecords,
+      last_recorded_at: this.lastRecordedAt ?? '',
+      append_last_seq: this.#append?.last ?? null,
+      withheld: this.#withheld.part(),
+      unknown_keys: [...this.#unknownKeys],
+    }
+  }
+
+  /** The records up to `last` were looked at elsewhere, behind those that were taken here; both are clean. False: too much to note. */
+  absorb(part: CheckedPart, last: number, notes: readonly Note[]): boolean {
+    if (new Set([...this.#unknownKeys, ...part.unknown_keys]).size > UNKNOWN_KEYS_MAX) return false
+    if (this.#findings.notes.length + notes.length > NOTES_MAX) return false
+    for (let i = 0; i < TIME_LENGTH; i++) this.#recordedAt[i] = part.last_recorded_at.charCodeAt(i)
+    this.#highest = last
+    this.#append = part.append_last_seq === null ? null : { first: last, last: part.append_last_seq, place: { file: null, position: 0 } }
+    this.#withheld.absorb(part.withheld)
+    for (const record of part.key_records) this.#takeOwn(record, record)
+    for (const note of notes) {
+      const key = part.unknown_keys.find((name) => note.code === 'unknown_header_key' && note.text === unknownKeyText(name))
+      if (key !== undefined && this.#unknownKeys.has(key)) continue
+      if (key !== undefined) this.#unknownKeys.add(key)
+      this.#findings.notes.push(note)
+    }
+    return true
   }
 
   /** `recorded_at` of the last record. */
@@ -137,12 +217,18 @@ export class RecordChecks {
     if (isReserved && record.faulty) this.#namesLost = true
     if (record.withheld && !isReserved) this.#withheld.add(record.seq)
     if (record.own !== null) this.#takeOwn(record.own, record)
-    if (record.signed !== null) this.#signatures.take(record.signed, this.origin, this.#disturbances === 0 && !this.#namesLost)
+    if (record.signed === null) return
+    // Which keys were right is for whoever has seen all that is before.
+    if (this.#isPart) this.#isUnjoinable = true
+    else this.#signatures.take(record.signed, this.origin, this.#disturbances === 0 && !this.#namesLost)
   }
 
-  #takeOwn({ type, entry }: OwnEntry, { seq, place }: PlacedRecord): void {
+  #takeOwn({ type, entry }: OwnEntry, { seq, place }: Pick<PlacedRecord, 'seq' | 'place'>): void {
     if (!isKeyRecord(type)) this.#withheld.name(type, namedPositions(entry, seq))
     else if (this.origin !== null) this.#signatures.takeKeys(type, entry, seq, this.origin, place)
+    else if (!this.#isPart) return
+    else if (this.#keyRecords.length === KEY_RECORDS_MAX) this.#isUnjoinable = true
+    else this.#keyRecords.push({ type, entry, seq, place: { ...place } })
   }
 
   #text({ bytes, headerStart }: PlacedRecord, header: HeaderScan, key: number): string {
@@ -184,7 +270,7 @@ export class RecordChecks {
     for (const key of header.unknown) {
       if (this.#unknownKeys.has(key) || this.#unknownKeys.size === UNKNOWN_KEYS_MAX) continue
       this.#unknownKeys.add(key)
-      this.#findings.note('unknown_header_key', record.seq, `the header key ${key} is not known to this version`, record.place)
+      this.#findings.note('unknown_header_key', record.seq, unknownKeyText(key), record.place)
     }
   }
 
@@ -274,7 +360,7 @@ export class RecordChecks {
 
   #reportUnnamed(unnamed: readonly Range[]): void {
     // Where records are missing, what named these entries may be among them: that is said once, not for each entry.
-    const reported = this.#disturbances > 0 || this.#namesLost ? unnamed.slice(0, 1) : unnamed
+    const reported = this.#disturbances > this.#undisturbed || this.#namesLost ? unnamed.slice(0, 1) : unnamed
     for (const { first, last } of reported) {
       const found = first === last ? `position ${first}` : `positions ${first} to ${last}`
       this.#findings.add('withheld_unnamed', first, 'a record that names it as erased or archived', found, null)
@@ -283,13 +369,14 @@ export class RecordChecks {
 
   #subCheck(failed: boolean, missing: string | null): SubCheck {
     if (failed) return { verdict: 'fail' }
-    const needed = missing ?? this.#lost
+    const needed =
+      missing ?? this.#lost ?? (this.#undisturbed > 0 ? `the ${this.start} records before, with which nothing was compared` : null)
     return needed === null ? { verdict: 'pass' } : { verdict: 'not checked', missing: needed }
   }
 
   /** What would be needed to have looked at every record, or null. */
   get #lost(): string | null {
     if (this.#newer) return 'a version that knows the newer format of some records'
-    return this.#disturbances > 0 ? NOT_ALL_THERE : null
+    return this.#disturbances > this.#undisturbed ? NOT_ALL_THERE : null
   }
 }

@@ -49,18 +49,18 @@ export const PROBLEM_CODES = [
   'signature_invalid',
   /** A key that is not known, is for another purpose, or was not right there; or a record that adds or retires a key and can't. */
   'key_misused',
-  /** The records don't give the root that the log's own checkpoint states. */
-  'root_mismatch',
-  /** A tile or a bundle of a published log is missing, has another form, or is not what the headers give. */
-  'tile_mismatch',
-  /** A checkpoint that has not the form of one, is of another origin, or is not rightly signed (authenticity). */
+  /** A checkpoint is malformed, of another origin, or not rightly signed; or there is none by a key that is trusted. Authenticity. */
   'checkpoint_invalid',
-  /** There are fewer records than a checkpoint from before says (completeness). */
+  /** The records don't give the root of the ledger's own or published checkpoint. Integrity. */
+  'root_mismatch',
+  /** There are fewer records than a checkpoint says. Completeness. */
   'behind_checkpoint',
-  /** The records don't give the root of a checkpoint from before (completeness). */
+  /** The records don't give the root of a checkpoint from before: they are of another history. Completeness. */
   'forked',
-  /** `recorded_at` is later than enough witnesses say that they saw the record, by more than 300 s (time). */
+  /** The last record that a checkpoint covers says that it was recorded later than witnesses saw the checkpoint. Time. */
   'time_contradicted',
+  /** A published tile is not what the records give. Integrity. */
+  'tile_mismatch',
 ] as const
 
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
@@ -69,6 +69,10 @@ export type ProblemCode = (typeof PROBLEM_CODES)[number]
 const OTHER_VERDICTS: { readonly [code in ProblemCode]?: keyof Verdicts } = {
   signature_invalid: 'authenticity',
   key_misused: 'authenticity',
+  checkpoint_invalid: 'authenticity',
+  behind_checkpoint: 'completeness',
+  forked: 'completeness',
+  time_contradicted: 'time',
 }
 
 /** The verdict that such a problem makes fail. */
@@ -90,7 +94,13 @@ export interface Problem {
 
 /** Something worth saying that is no problem. */
 export interface Note {
-  readonly code: 'unended_line_of_live_writer' | 'unknown_header_key' | 'newer_format' | 'erasure_pending'
+  readonly code:
+    | 'unended_line_of_live_writer'
+    | 'unknown_header_key'
+    | 'newer_format'
+    | 'erasure_pending'
+    | 'records_behind_checkpoint'
+    | 'only_new_records'
   readonly seq: number | null
   readonly text: string
   readonly where: Where | null
@@ -114,18 +124,47 @@ export interface Verdicts {
   readonly time: Verdict
 }
 
+/** The checkpoint that stands for most of the records: they give its root. */
+export interface VouchedCheckpoint {
+  readonly size: number
+  /** 64 hex. */
+  readonly root: string
+  /** Trusted keys whose signatures it carries, as `<name>+<key id>`; none where no key from outside was given. */
+  readonly signed_by: readonly string[]
+  /** Witnesses of the policy whose cosignatures it carries, and when they saw it. */
+  readonly cosigned_by: readonly { readonly name: string; readonly time: string }[]
+  /** How many records stand behind it, which it does not cover. */
+  readonly behind: number
+}
+
+/** What the verdicts claim that pass, and of how many records: none of them says anything about records behind those. */
+export interface Claims {
+  /** So many records are what the holder of a trusted key signed. */
+  readonly authentic: number | null
+  /** So many records were there before, or were seen by others, and are here. */
+  readonly complete: number | null
+  /** So many records existed by this time. */
+  readonly existed: { readonly size: number; readonly by: string } | null
+}
+
 export interface VerificationReport {
   /** No verdict is `fail`. `not checked` is not `fail`: read `missing` to see what was not claimed. */
   readonly ok: boolean
+  /** Position of the first record that was read: 0, or the size of the checkpoint with which verification began. */
+  readonly from: number
   /** Number of records: one more than the last position that was accepted. */
   readonly size: number
   /** Hash of the last record, or null where there is none. */
   readonly head: string | null
+  /** The root of the records' Merkle tree, 64 hex; null where no checkpoint was to be judged, or a record is missing. */
+  readonly root: string | null
   /** The actor of record 0, or null where it can't be read. */
   readonly origin: string | null
   readonly verdicts: Verdicts
   /** For each verdict that is `not checked`: what would be needed. */
   readonly missing: { readonly [verdict in keyof Verdicts]?: string }
+  readonly claims: Claims
+  readonly checkpoint: VouchedCheckpoint | null
   readonly checks: {
     readonly run_ids_unique: SubCheck
     readonly stream_versions: SubCheck

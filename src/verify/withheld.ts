@@ -45,8 +45,17 @@ export interface WithheldCounts {
   readonly pending: number
 }
 
+/** What a part of a ledger withholds and names, for whoever joins the parts. */
+export interface WithheldPart {
+  readonly withheld: readonly Range[]
+  readonly erased: readonly Range[]
+  readonly archived: readonly { readonly range: Range; readonly holds: boolean }[]
+}
+
 /** Who is withheld, who is named, and how the two agree. */
 export class WithheldEntries {
+  /** Positions before are not looked at, so nothing is said of them. */
+  start = 0
   readonly #withheld: AscendingRanges
   readonly #erased: Range[] = []
   readonly #archived: { range: Range; holds: boolean }[] = []
@@ -76,6 +85,21 @@ export class WithheldEntries {
     }
   }
 
+  part(): WithheldPart {
+    return { withheld: this.#withheld.ranges, erased: this.#erased, archived: this.#archived }
+  }
+
+  /** What the part behind withholds and names. */
+  absorb({ withheld, erased, archived }: WithheldPart): void {
+    this.#withheld.append(withheld)
+    if (this.#erased.length + this.#archived.length + erased.length + archived.length > this.#max) {
+      this.#overflown = true
+      return
+    }
+    for (const range of erased) this.#erased.push(range)
+    for (const claim of archived) this.#archived.push(claim)
+  }
+
   /** True when there was too much to keep, so that nothing can be said. */
   get overflown(): boolean {
     return this.#overflown || this.#withheld.overflown
@@ -83,7 +107,7 @@ export class WithheldEntries {
 
   /** What is withheld without a name, and what is named as erased and is still there. */
   settle(): { counts: WithheldCounts; unnamed: readonly Range[]; pending: readonly Range[] } {
-    const erased = union(this.#erased)
+    const erased = partition(union(this.#erased), [{ first: this.start, last: Infinity }]).inside
     const byErasure = partition(this.#withheld.ranges, erased)
     const byArchive = partition(byErasure.outside, lastClaims(this.#archived))
     const pending = partition(erased, this.#withheld.ranges).outside

@@ -49,17 +49,19 @@ describe.each(['audit', 'audit.db'])('an honest ledger %s', (name) => {
       ok: true,
       size: 13,
       head: (JSON.parse(last ?? '') as { hash: string }).hash,
-      verdicts: { integrity: 'pass', authenticity: 'not checked', completeness: 'not checked', time: 'not checked' },
-      missing: { authenticity: expect.any(String), completeness: expect.any(String), time: expect.any(String) },
+      // This machine signed a checkpoint at the end, and remembers it.
+      verdicts: { integrity: 'pass', authenticity: 'not checked', completeness: 'pass', time: 'not checked' },
+      missing: { authenticity: expect.any(String), time: expect.any(String) },
+      claims: { authentic: null, complete: 13, existed: null },
       problems: [],
     })
     expect(report.missing).not.toHaveProperty('integrity')
     const text = await ok(['verify', ledger, '--origin', ORIGIN, '--canonical'])
     expect(text).toMatch(/^integrity +pass/m)
-    for (const verdict of ['authenticity', 'completeness', 'time'])
-      expect(text).toMatch(new RegExp(`^${verdict} +not checked +would need: `, 'm'))
+    expect(text).toMatch(/^completeness +pass +all 13 records are those of a checkpoint from before/m)
+    for (const verdict of ['authenticity', 'time']) expect(text).toMatch(new RegExp(`^${verdict} +not checked +would need: `, 'm'))
     expect(text).toMatch(/entries canonical: pass/)
-    expect(text).toMatch(/no problem found; 3 of 4 claims not checked/)
+    expect(text).toMatch(/no problem found; 2 of 4 claims not checked/)
     expect(text).toContain(ORIGIN)
     expect(await run(['verify', ledger, '--quiet'])).toEqual({ code: 0, stdout: '', stderr: '' })
   })
@@ -70,6 +72,54 @@ describe.each(['audit', 'audit.db'])('an honest ledger %s', (name) => {
     expect(code).toBe(1)
     expect(report.problems[0]).toMatchObject({ code: 'wrong_origin', seq: 0, expected: 'example.com/other', found: ORIGIN })
     expect((await run(['verify', ledger, '--origin', 'no origin'])).code).toBe(2)
+  })
+})
+
+describe('keys and checkpoints from outside', () => {
+  async function outside(): Promise<{ ledger: string; key: string; since: string }> {
+    const ledger = await makeLedger('audit')
+    const record = readFileSync(join(ledger, 'segments', '00000000000000000000.jsonl'), 'utf8')
+    const key = (/"keys":\["([^"]+)"/.exec(record) as RegExpExecArray)[1] as string
+    const since = `${ledger}.checkpoint`
+    cpSync(join(ledger, 'tree', 'checkpoint'), since)
+    return { ledger, key, since }
+  }
+
+  test('each verdict says up to which record, and a cut or forged ledger ends with 1', async () => {
+    const { ledger, key, since } = await outside()
+    await ok(['record', ledger], { input: entryLines([{ agent_name: 'b', method_name: 'm' }]) })
+    const text = await ok(['verify', ledger, '--key', key, '--since', since, '--no-remembered', '--threads', '2'])
+    expect(text).toMatch(/^authenticity +pass +all 14 records are what the holder of example\.com\/verify\+[0-9a-f]{8} signed/m)
+    expect(text).toMatch(/^completeness +pass +the records up to position 12, of 14, are those of a checkpoint/m)
+    const onlyNew = await ok(['verify', ledger, '--since', since, '--only-new', '--no-remembered'])
+    expect(onlyNew).toMatch(/^integrity +pass +every record from position 13 on /m)
+    expect(onlyNew).toMatch(/note: the 13 records before were not read/)
+    tamper(ledger, (lines) => lines.slice(0, -2))
+    const cut = await run(['verify', ledger, '--since', since, '--no-remembered'])
+    expect([cut.code, cut.stdout]).toEqual([1, expect.stringMatching(/^completeness +fail/m)])
+    expect(cut.stdout).toMatch(/behind_checkpoint +\S*audit\.checkpoint/)
+    const forged = await makeLedger('audit')
+    expect((await run(['verify', forged, '--key', key, '--quiet'])).code).toBe(1)
+  })
+
+  test('what can not be read is misuse, and no finding', async () => {
+    const { ledger, key, since } = await outside()
+    const junk = `${ledger}.junk`
+    writeFileSync(junk, 'no checkpoint\n')
+    for (const args of [
+      ['--key', 'nonsense'],
+      ['--key', `${key}x`],
+      ['--since', junk],
+      ['--since', `${junk}.not-there`],
+      ['--policy', junk],
+      ['--policy', `${junk}.not-there`],
+      ['--only-new'],
+      ['--threads', '3'],
+    ]) {
+      const { code, stderr } = await run(['verify', ledger, ...args])
+      expect([code, stderr], args.join(' ')).toEqual([2, expect.stringContaining(args[0] as string)])
+    }
+    expect((await run(['verify', ledger, '--key', key, '--key', key, '--since', since, '--since', since])).code).toBe(0)
   })
 })
 

@@ -5,7 +5,7 @@ import { formatHeader, GENESIS } from '../../src/verify/header.ts'
 import type { RecordHeader } from '../../src/verify/header.ts'
 import { formatLine } from '../../src/verify/record.ts'
 import { LedgerVerifier } from '../../src/verify/chain.ts'
-import type { VerifierOptions } from '../../src/verify/chain.ts'
+import type { VerifierOptions } from '../../src/verify/verifier-options.ts'
 import type { VerificationReport } from '../../src/verify/report.ts'
 import { formatTime } from '../../src/verify/time.ts'
 

@@ -176,6 +176,7 @@ const FAULTS: Record<string, Record<string, Fault>> = {
     'forgets what it was asked to describe': (store) => ({ describe: async () => ({ kind: store.kind, bytes: 0 }) }),
   },
   audit: {
+    'audits all, whatever the range': (store) => ({ audit: (sink, signal) => store.audit(sink, signal) }),
     'audits all but the last record': (store) => ({
       audit: async (sink, signal) => {
         let previous: (() => void) | null = null

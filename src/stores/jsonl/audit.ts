@@ -2,9 +2,10 @@
  * Every byte of every segment to the verifier, in the order of position. It looks and changes nothing: not the index,
  * not a torn tail, not a mode. Beside a writer at work it takes a whole beginning of the ledger and no more.
  */
-import type { AuditSink } from '../../ledger/store.ts'
+import type { AuditRange, AuditSink } from '../../ledger/store.ts'
 import { LineSplitter } from '../../verify/lines.ts'
 import type { LineTaker } from '../../verify/lines.ts'
+import { placeOf } from './audit-range.ts'
 import { headerOfLine } from './checked-line.ts'
 import { readFully } from './files.ts'
 import type { FilePort, OpenFile } from './files.ts'
@@ -29,23 +30,45 @@ const AUDIT_BYTES = 512 * 1024
 /** Looks again so often when a writer that comes or goes moves the end meanwhile. */
 const LOOKS_MAX = 5
 
-export async function auditSegments(source: AuditSource, sink: AuditSink, signal?: AbortSignal): Promise<void> {
-  for (const segment of source.segments) {
+export async function auditSegments(source: AuditSource, sink: AuditSink, signal?: AbortSignal, range?: AuditRange): Promise<void> {
+  const { segments } = source
+  for (const [i, segment] of segments.entries()) {
     signal?.throwIfAborted()
-    sink.file(segment.name, source.isLedger ? segment.first_seq : null)
-    await auditOne(source, segment, sink, signal)
+    const next = segments[i + 1]?.first_seq ?? Infinity
+    if (range !== undefined && (segment.first_seq >= range.before || next <= range.from)) continue
+    const cut = { from: range !== undefined && range.from > segment.first_seq ? range.from : null, before: null as number | null }
+    if (range !== undefined && range.before < next) cut.before = range.before === Infinity ? null : range.before
+    await auditOne(source, segment, cut, sink, signal)
   }
   sink.columnsChecked('the index of a JSONL ledger is derived from its segments, and made anew where it differs from them')
 }
 
-async function auditOne(source: AuditSource, segment: Segment, sink: AuditSink, signal?: AbortSignal): Promise<void> {
+/** Positions within a segment between which it is read; null: to its own end. */
+interface Cut {
+  readonly from: number | null
+  readonly before: number | null
+}
+
+async function auditOne(source: AuditSource, segment: Segment, cut: Cut, sink: AuditSink, signal?: AbortSignal): Promise<void> {
   let byte = 0
+  sink.file(segment.name, source.isLedger && cut.from === null ? segment.first_seq : null)
   try {
     const file = await source.files.open(segment.path, 'read')
     try {
+      const size = await file.size()
+      const [from, before] = [await byteOf(file, size, cut.from, 0), await byteOf(file, size, cut.before, null)]
+      if (from === undefined || before === undefined) {
+        const expected = `the record at position ${from === undefined ? cut.from : cut.before}`
+        sink.problem({ code: 'unreadable', seq: null, expected, found: null, where: { file: segment.name, byte } })
+        return
+      }
       const { to, state } =
-        segment === source.segments.at(-1) ? await liveEnd(source, file) : { to: await file.size(), state: 'sealed' as const }
-      const rest = await feed(file, to, sink, (position) => (byte = position), signal)
+        before !== null
+          ? { to: before, state: 'sealed' as const }
+          : segment === source.segments.at(-1)
+            ? await liveEnd(source, file)
+            : { to: size, state: 'sealed' as const }
+      const rest = await feed(file, from ?? 0, to, sink, (position) => (byte = position), signal)
       if (rest.unended > 0) sink.unended(rest.position, rest.unended, state)
     } finally {
       await file.close()
@@ -59,27 +82,34 @@ async function auditOne(source: AuditSource, segment: Segment, sink: AuditSink, 
   }
 }
 
+/** Where the record at this position begins; undefined where it can't be found, `open` where none is asked for. */
+async function byteOf(file: OpenFile, size: number, seq: number | null, open: 0 | null): Promise<number | null | undefined> {
+  return seq === null ? open : ((await placeOf(file, size, seq)) ?? undefined)
+}
+
 /**
  * One block is read while the lines of the other are looked at, and both are used again: fresh memory for each block
  * would cost a page fault for every four lines, and joining each block with the line before it a copy of all.
  */
 async function feed(
   file: OpenFile,
+  from: number,
   to: number,
   sink: AuditSink,
   reached: (byte: number) => void,
   signal?: AbortSignal,
 ): Promise<LineSplitter> {
-  const splitter = new LineSplitter()
+  const splitter = new LineSplitter(from)
   const take: LineTaker = (bytes, start, end, position) => sink.line(bytes, start, end, position)
-  const blocks = [Buffer.allocUnsafeSlow(Math.min(AUDIT_BYTES, to)), Buffer.allocUnsafeSlow(Math.min(AUDIT_BYTES, to))] as const
+  const blockBytes = Math.min(AUDIT_BYTES, Math.max(0, to - from))
+  const blocks = [Buffer.allocUnsafeSlow(blockBytes), Buffer.allocUnsafeSlow(blockBytes)] as const
   const read = async (turn: number, at: number): Promise<Buffer> => {
-    const block = blocks[turn & 1]!.subarray(0, Math.min(AUDIT_BYTES, to - at))
+    const block = blocks[turn & 1]!.subarray(0, Math.min(AUDIT_BYTES, Math.max(0, to - at)))
     return block.subarray(0, await readFully(file, block, at))
   }
-  let coming = read(0, 0)
+  let coming = read(0, from)
   try {
-    for (let at = 0, turn = 1; at < to; turn++) {
+    for (let at = from, turn = 1; at < to; turn++) {
       signal?.throwIfAborted()
       const block = await coming
       if (block.length === 0) break

@@ -2,6 +2,8 @@
 import { join } from 'node:path'
 import { LedgerError } from '../../ledger/errors.ts'
 import type {
+  AuditCut,
+  AuditRange,
   AuditSink,
   RecordFilter,
   Selection,
@@ -12,6 +14,7 @@ import type {
   TallyColumn,
   TreeFiles,
 } from '../../ledger/store.ts'
+import { cutSegments } from './audit-range.ts'
 import { auditSegments } from './audit.ts'
 import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
@@ -170,7 +173,7 @@ export class ReadingStore implements Store {
     return describeFiles(this.#parts.files, this.location, await this.#parts.list(), this.#parts.index, size)
   }
 
-  async audit(sink: AuditSink, signal?: AbortSignal): Promise<void> {
+  async audit(sink: AuditSink, signal?: AbortSignal, range?: AuditRange): Promise<void> {
     this.#assertOpen()
     const { files, isLedger, list, location } = this.#parts
     try {
@@ -179,9 +182,20 @@ export class ReadingStore implements Store {
         { files, segments, ownEnd: null, isWriterAtWork: async () => isLedger && isWriterAtWork(location), isLedger },
         sink,
         signal,
+        range,
       )
     } catch (error) {
       if (signal?.aborted === true) throw error
+      throw asFileError(error, `reading ${location}`)
+    }
+  }
+
+  async auditCut(share: number): Promise<AuditCut | null> {
+    this.#assertOpen()
+    const { files, list, location } = this.#parts
+    try {
+      return await cutSegments(files, await list(), share)
+    } catch (error) {
       throw asFileError(error, `reading ${location}`)
     }
   }

@@ -2,6 +2,7 @@
 import { LedgerError } from '../../ledger/errors.ts'
 import type {
   AppendOptions,
+  AuditRange,
   AuditSink,
   ExitAppender,
   Head,
@@ -246,7 +247,7 @@ export class WritingStore implements Store {
     return describeFiles(this.#parts.files, this.location, this.#writer.segments, this.#parts.index, this.#head.size)
   }
 
-  async audit(sink: AuditSink, signal?: AbortSignal): Promise<void> {
+  async audit(sink: AuditSink, signal?: AbortSignal, range?: AuditRange): Promise<void> {
     this.#assertOpen()
     const { files, dir } = this.#parts
     const { segments, byte } = this.#end()
@@ -255,7 +256,7 @@ export class WritingStore implements Store {
       const live = segments.at(-1)?.first_seq ?? -1
       const listed = (await listSegments(files, dir)).filter(({ first_seq }) => first_seq <= live)
       const ownEnd = listed.at(-1)?.first_seq === live ? byte : null
-      await auditSegments({ files, segments: listed, ownEnd, isWriterAtWork: async () => true, isLedger: true }, sink, signal)
+      await auditSegments({ files, segments: listed, ownEnd, isWriterAtWork: async () => true, isLedger: true }, sink, signal, range)
     } catch (error) {
       if (signal?.aborted === true) throw error
       throw asFileError(error, `reading ${dir}`)

@@ -1,5 +1,6 @@
 /** The caller's end of a thread that works on a derived database. It is started when first needed, and keeps no process alive. */
 import { Worker } from 'node:worker_threads'
+import type { ResourceLimits } from 'node:worker_threads'
 import { LedgerError } from '../../ledger/errors.ts'
 import type { ThreadMessage, ThreadReply } from './thread-end.ts'
 
@@ -17,6 +18,7 @@ export class Thread<Request> {
   readonly #file: URL
   readonly #data: object
   readonly #name: string
+  readonly #limits: ResourceLimits | undefined
   #worker: Worker | null = null
   #waiting: Waiting[] = []
   #closed: (() => void) | null = null
@@ -25,11 +27,13 @@ export class Thread<Request> {
   /**
    * @param file the thread's program; where that ends in .ts, the package runs from its source, as in the tests
    * @param data what it is told at its start
+   * @param limits of its memory
    */
-  constructor(file: URL, data: object, name: string) {
+  constructor(file: URL, data: object, name: string, limits?: ResourceLimits) {
     this.#file = file
     this.#data = data
     this.#name = name
+    this.#limits = limits
   }
 
   /** The thread can't be started here, or died: for instance where a bundler left its file behind. */
@@ -66,7 +70,12 @@ export class Thread<Request> {
     // The caller's own flags (an inspector, a test runner's loader, a heap limit) are not meant for this thread.
     const isSource = this.#file.pathname.endsWith('.ts')
     const execArgv = isSource && process.features.typescript !== 'strip' ? ['--experimental-strip-types'] : []
-    const worker = new Worker(this.#file, { workerData: this.#data, execArgv, name: this.#name })
+    const worker = new Worker(this.#file, {
+      workerData: this.#data,
+      execArgv,
+      name: this.#name,
+      ...(this.#limits === undefined ? {} : { resourceLimits: this.#limits }),
+    })
     worker.unref()
     worker.on('message', (reply: ThreadReply) => this.#hear(reply))
     worker.on('error', (error) => this.#end(error))

@@ -7,6 +7,7 @@ import type { Problem } from '../../verify/report.ts'
 import { INDEX_COLUMNS } from '../sql/columns.ts'
 import type { IndexColumn } from '../sql/columns.ts'
 import type { Database, SqlValue } from '../sql/driver.ts'
+import type { RowRange } from './audit-row.ts'
 import { isDamage, unreadable } from './damage.ts'
 import type { Runner } from './damage.ts'
 import { wholeIndexes } from './schema.ts'
@@ -68,11 +69,11 @@ export class IndexAudit {
   }
 
   /** Every row being found, an index that also holds as many entries as there are rows holds nothing else. */
-  async checkCounts(run: Runner, last: bigint, counts: ReadonlyMap<IndexColumn, number>, signal?: AbortSignal): Promise<void> {
+  async checkCounts(run: Runner, rows: RowRange, counts: ReadonlyMap<IndexColumn, number>, signal?: AbortSignal): Promise<void> {
     for (const column of this.columns) {
       signal?.throwIfAborted()
       try {
-        const entries = await run((database) => countEntries(database, column, last))
+        const entries = await run((database) => countEntries(database, column, rows))
         if (entries === counts.get(column)) continue
         this.sink.problem({
           code: 'column_mismatch',
@@ -89,13 +90,13 @@ export class IndexAudit {
   }
 }
 
-function countEntries(database: Database, column: IndexColumn, last: bigint): number {
+function countEntries(database: Database, column: IndexColumn, { first, last, isOpen }: RowRange): number {
   const row = database
     .cached(
       `SELECT count(*) AS n FROM records INDEXED BY records_by_${column}
-      WHERE ${column} IS NOT NULL AND (seq <= ? OR seq > (SELECT max(seq) FROM records))`,
+      WHERE ${column} IS NOT NULL AND seq >= ? AND (seq <= ? OR (? AND seq > (SELECT max(seq) FROM records)))`,
     )
-    .get(last)
+    .get(first, last, isOpen ? 1 : 0)
   return Number(row?.['n'])
 }
 

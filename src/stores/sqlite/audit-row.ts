@@ -18,6 +18,15 @@ const STRAY_TAGS = `SELECT min(tags.tag) AS tag, CAST(tags.seq AS TEXT) AS seq F
   GROUP BY tags.seq ORDER BY tags.seq LIMIT ${STRAY_TAGS_MAX}`
 const LAST_ROW = 2n ** 63n - 1n
 
+/** Rows by number, both included. */
+export interface RowRange {
+  readonly first: bigint
+  /** Null where there are none. */
+  readonly last: bigint | null
+  /** What stands behind all rows belongs to it as well. */
+  readonly isOpen: boolean
+}
+
 interface Difference {
   readonly expected: string
   readonly found: string
@@ -63,10 +72,10 @@ export class RowAudit {
   }
 
   /** After all rows: tags that no record has, which would bring records into answers where they do not belong. */
-  checkTags(database: Database, last: bigint | null): void {
+  checkTags(database: Database, { first, last, isOpen }: RowRange): void {
     const counted = database
-      .cached('SELECT count(*) AS n FROM tags WHERE seq <= ? OR seq > (SELECT max(seq) FROM records)')
-      .get(last ?? LAST_ROW)
+      .cached('SELECT count(*) AS n FROM tags WHERE seq >= ? AND (seq <= ? OR (? AND seq > (SELECT max(seq) FROM records)))')
+      .get(first, last ?? LAST_ROW, isOpen ? 1 : 0)
     if (this.tagsDiffer.size === 0 && Number(counted?.['n']) === this.tags) return
     for (const { tag, seq } of database.prepare(STRAY_TAGS).all()) {
       const number = Number(seq)

@@ -6,6 +6,8 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { LedgerError } from '../../ledger/errors.ts'
 import { isEmptyFilter } from '../../ledger/filter.ts'
 import type {
+  AuditCut,
+  AuditRange,
   AuditSink,
   ExitAppender,
   Head,
@@ -118,8 +120,15 @@ class SqliteStore implements Store {
     })
   }
 
-  async audit(sink: AuditSink, signal?: AbortSignal): Promise<void> {
-    await auditDatabase((work) => this.waiting(work), sink, signal)
+  async audit(sink: AuditSink, signal?: AbortSignal, range?: AuditRange): Promise<void> {
+    await auditDatabase((work) => this.waiting(work), sink, signal, range)
+  }
+
+  auditCut(share: number): Promise<AuditCut | null> {
+    return this.waiting((open) => {
+      const seq = Math.floor(readHead(open).size * share)
+      return seq > 0 ? { seq, bytes: Number(open.pragma('PRAGMA page_count')) * Number(open.pragma('PRAGMA page_size')) } : null
+    })
   }
 
   /** Nothing is derived: indexes are part of each transaction. The log needs no emptying to be durable. */

@@ -212,6 +212,24 @@ export const lifeCases: readonly Scenario[] = [
 
 export const auditCases: readonly Scenario[] = [
   {
+    name: 'two neighbouring ranges are fed like the whole, wherever they meet',
+    async run(bench) {
+      const { store, chain } = await begun(bench, 12)
+      await chain.append(store, [{}, {}, {}], { whole: true })
+      await chain.append(store, [{}], { newSegment: true })
+      for (let at = 1; at < chain.lines.length; at++) {
+        const [first, second] = [new Heard(), new Heard()]
+        await store.audit(first, undefined, { from: 0, before: at })
+        await store.audit(second, undefined, { from: at, before: Infinity })
+        assertLines(first.lines, chain.lines.slice(0, at), `records before ${at}`)
+        assertLines(second.lines, chain.lines.slice(at), `records from ${at} on`)
+        assert.deepEqual(first.troubles, [])
+      }
+      const cut = (await store.auditCut?.(0.5)) ?? null
+      if (cut !== null) assert.ok(cut.seq > 0 && cut.seq <= chain.lines.length && cut.bytes > 0, `cut at ${JSON.stringify(cut)}`)
+    },
+  },
+  {
     name: 'audit hands over every line in its place, and changes nothing',
     async run(bench) {
       const { store, chain } = await begun(bench, 60)
