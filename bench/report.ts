@@ -61,7 +61,11 @@ function sections(records: string, small: string): Record<Topic, Section> {
       floor: 'floor',
       says: `Records a second; a receipt means durable. The floors: for JSONL, \`JSON.stringify\` of the same records, \`write\` and \`fdatasync\` of these bytes in the same batches; for SQLite, the same driver inserting the same columns under the same indexes in the same transactions, WAL and FULL.`,
     },
-    verify: { title: 'Verify', floor: 'floor', says: 'Records a second on one thread. The floor: the two SHA-256 calls for each record.' },
+    verify: {
+      title: 'Verify',
+      floor: 'floor',
+      says: 'Records a second on one thread. The floor: the two SHA-256 calls for each record. Two threads stand beside one.',
+    },
     loop: {
       title: 'Event loop',
       floor: 'without',

@@ -53,7 +53,7 @@ export const STOP = 1
 
 const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './audit-worker.ts' : './audit-worker.js', import.meta.url)
 /** How much of the records is this thread's. It also joins the parts, but the other one has to start first. */
-const SHARE = 0.54
+const SHARE = 0.51
 /** Of 80 MB two threads made about as much of each core's time as one: the second has to start and to warm up. Bytes. */
 const TWO_THREADS_BYTES_MIN = 100_000_000
 /** V8 widens it to 128 for what lives on from block to block, and another thread's is on top of this one's. */

@@ -8,6 +8,7 @@ import type { Command } from 'commander'
 import { AuditLedger, verifyLedger } from '../index.ts'
 import type { VerificationReport } from '../index.ts'
 import { backgroundCall, CASE, playCase } from './demo-agents.ts'
+import { CUT_RECORDS, cutTail, proveDenial } from './demo-proof.ts'
 import { TAMPERINGS, tamperWithCopy } from './demo-tampering.ts'
 import { EXIT } from './errors.ts'
 import { recordLine, recordTable } from './records.ts'
@@ -24,7 +25,7 @@ export function addDemo(program: Command, terminal: Terminal): void {
     .command('demo')
     .summary('see it work: record, query, verify, tamper')
     .description(
-      'Simulated agents record their calls into a new ledger, which is queried, verified, copied, tampered with in three ways, and verified again. Nothing that exists is touched.',
+      'Simulated agents record their calls into a new ledger, which is queried, verified, copied, tampered with in four ways, and verified again; one record is proven to an outsider. Nothing that exists is touched.',
     )
     .argument('[DIR]', 'a new folder for it (default: audit-demo in the folder for temporary files; a number is added where that exists)')
     .addHelpText('after', '\nExample:\n  $ cortex-ledger demo')
@@ -52,16 +53,21 @@ class Demo {
   readonly #terminal: Terminal
   readonly #folder: string
   readonly #path: string
+  /** What this machine remembers of it. Not where it remembers other ledgers: each demonstration is a new one. */
+  readonly #state: string
+  #key = ''
   #chapter = 0
 
   constructor(terminal: Terminal, folder: string) {
     this.#terminal = terminal
     this.#folder = folder
     this.#path = join(folder, 'ledger')
+    this.#state = join(folder, 'state')
   }
 
   async run(): Promise<void> {
-    const ledger = await AuditLedger.open(this.#path, { origin: ORIGIN, key: join(this.#folder, 'demo.key') })
+    const ledger = await AuditLedger.open(this.#path, { origin: ORIGIN, key: join(this.#folder, 'demo.key'), stateFolder: this.#state })
+    this.#key = ledger.verifierKey ?? ''
     try {
       await this.#say(
         `${this.#terminal.colours.bold('cortex-ledger')}: the flight recorder for AI agents. The models are played, everything else is real.`,
@@ -74,6 +80,7 @@ class Demo {
     }
     await this.#verify()
     await this.#tamper()
+    await this.#prove()
     await this.#whatNext()
   }
 
@@ -148,7 +155,7 @@ class Demo {
     await this.#title('Verify')
     const { colours } = this.#terminal
     const began = performance.now()
-    const report = await verifyLedger(this.#path, { origin: ORIGIN })
+    const report = await verifyLedger(this.#path, { origin: ORIGIN, keys: [this.#key], stateFolder: this.#state })
     const ms = performance.now() - began
     await this.#say(
       ...verdictLines(report, colours, this.#terminal.width),
@@ -156,11 +163,11 @@ class Demo {
         `${counted(report.size, 'record')} in ${grouped(Math.round(ms))} ms. What was not checked is said, and what it would need: "not checked" is no "pass".`,
       ),
     )
-    this.#expect(report.ok, 'the honest ledger verifies')
+    this.#expect(report.ok && report.verdicts.authenticity === 'pass', 'the honest ledger verifies, under its key')
   }
 
   async #tamper(): Promise<void> {
-    await this.#title('Tamper with three copies')
+    await this.#title('Tamper with copies')
     const { bold, dim, green } = this.#terminal.colours
     await mkdir(join(this.#folder, 'tampered'))
     for (const [n, tampering] of TAMPERINGS.entries()) {
@@ -173,6 +180,29 @@ class Demo {
       this.#expect(found, `${tampering.name} is found at record ${seq}`)
       if (found) await this.#say(`${green('found')}, at record ${seq}. ${dim(tampering.why)}`)
     }
+    await this.#say('')
+    const cut = await cutTail(this.#path, join(this.#folder, 'tampered', '4-the-tail-cut-off'), this.#state)
+    await this.#say(bold(`The last ${CUT_RECORDS} records are cut off, which no chain of hashes can show`), ...this.#problems(cut))
+    const found = cut.verdicts.integrity === 'pass' && cut.verdicts.completeness === 'fail'
+    this.#expect(found, 'the cut tail is found by the checkpoint')
+    if (found)
+      await this.#say(
+        `${green('found')}, by the checkpoint. ${dim('It was signed when the ledger was closed, and this machine remembers it.')}`,
+      )
+  }
+
+  async #prove(): Promise<void> {
+    await this.#title('Prove one record to an outsider')
+    const { dim, green } = this.#terminal.colours
+    const { file, bytes, seq, size, isRight, problem } = await proveDenial(this.#path, this.#folder, this.#key)
+    this.#expect(isRight && problem === 'entry_mismatch', 'the proof holds, and not with another letter in it')
+    await this.#say(
+      `${file}: ${grouped(bytes)} bytes that show record ${seq}, the denial, in a ledger of ${grouped(size)}.`,
+      `${green('checked')} with nothing but the key ${this.#key}`,
+      dim(
+        `One letter changed: ${problem ?? 'nothing found'}. verify.html checks such a file in a browser; so do other tools for C2SP tlog-proof.`,
+      ),
+    )
   }
 
   #problems(report: VerificationReport): string[] {

@@ -15,6 +15,10 @@ test('the demonstration runs to its end, finds what was done, and touches nothin
   expect(stdout.match(/^found, at record \d+\./gm)).toHaveLength(3)
   for (const problem of ['entry_mismatch', 'missing_records', 'chain_broken'])
     expect(stdout).toMatch(new RegExp(`^ +\\d+ +${problem} +segments/`, 'm'))
+  for (const verdict of ['authenticity', 'completeness']) expect(stdout).toMatch(new RegExp(`^${verdict} +pass`, 'm'))
+  expect(stdout).toMatch(/behind_checkpoint[^]*^found, by the checkpoint\./m)
+  expect(stdout).toMatch(/^checked with nothing but the key example\.com\/agents\/demo\+/m)
+  expect(stdout).toContain('One letter changed: entry_mismatch.')
   expect(stdout).toMatch(/2,000 records in [\d,]+ ms/)
 
   expect(readdirSync(join(dir, 'show'))).toEqual([])
