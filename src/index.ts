@@ -1,6 +1,8 @@
 /** cortex-ledger: the flight recorder for AI agents. */
-export { AuditLedger, verifyLedger } from './open.ts'
-export type { OpenOptions, VerifyOptions } from './open.ts'
+export { AuditLedger } from './open.ts'
+export { verifyLedger } from './open-verify.ts'
+export type { VerifyOptions } from './open-verify.ts'
+export type { OpenOptions } from './open.ts'
 export { publishLedger } from './open-publish.ts'
 export type { PublishLedgerOptions, PublishedReport } from './open-publish.ts'
 export type { PublishReport } from './ledger/publish.ts'

@@ -1,7 +1,9 @@
 /** What records alone can't show, as the demonstration shows it: a tail that was cut, and one record proven to an outsider. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AuditLedger, checkProof, verifyLedger } from '../index.ts'
+import { checkProof } from '../ledger/check.ts'
+import { AuditLedger } from '../open.ts'
+import { verifyLedger } from '../open-verify.ts'
 import type { VerificationReport } from '../index.ts'
 import { tamperWithCopy } from './demo-tampering.ts'
 

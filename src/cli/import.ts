@@ -1,7 +1,10 @@
 /** `cortex-ledger import`: runs of agents from chat files, and the ledgers that people have from the mission's Python. */
 import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { checkCortexJsonl, fileSource, importChat, importCortexJsonl, refusesCortexJsonl } from '../index.ts'
+import { importChat } from '../ledger/import/chat.ts'
+import { checkCortexJsonl } from '../ledger/import/cortex-check.ts'
+import { importCortexJsonl, refusesCortexJsonl } from '../ledger/import/cortex-jsonl.ts'
+import { fileSource } from '../ledger/import/source.ts'
 import type { AuditLedger, ChatImportReport, CortexImportReport, ImportOptions, ImportProblem, ImportSource } from '../index.ts'
 import { fitsHeader } from '../ledger/import/source.ts'
 import { EXIT, Misuse } from './errors.ts'

@@ -1,6 +1,6 @@
 /** Which ledger a command is about: its argument, else CORTEX_LEDGER. */
-import { AuditLedger } from '../index.ts'
-import type { OpenOptions } from '../index.ts'
+import { AuditLedger } from '../open.ts'
+import type { OpenOptions } from '../open.ts'
 import { locate } from '../open-store.ts'
 import { Misuse } from './errors.ts'
 import type { Terminal } from './terminal.ts'

@@ -1,25 +1,31 @@
 /** The command `cortex-ledger`: its commands, and how whatever happens becomes an exit code. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { addCheck } from './check.ts'
-import { addCheckpoint } from './checkpoint.ts'
-import { addDemo } from './demo.ts'
 import { endingOf, EXIT } from './errors.ts'
-import { addExport } from './export.ts'
-import { addImport } from './import.ts'
-import { addInit } from './init.ts'
-import { addKeys } from './keys.ts'
-import { addProve } from './prove.ts'
-import { addPublish } from './publish.ts'
-import { addQuery } from './query.ts'
-import { addRecord } from './record.ts'
-import { addRotate } from './rotate.ts'
-import { addShow } from './show.ts'
-import { addStats } from './stats.ts'
-import { addTail } from './tail.ts'
 import { OutputClosed, Terminal } from './terminal.ts'
-import { addVerify } from './verify.ts'
-import { addWitness } from './witness.ts'
+
+type AddCommand = (program: Command, terminal: Terminal) => void
+
+/** In the order of the help. Each is loaded when it is called: reading all of them takes longer than most of them run. */
+const COMMANDS: { readonly [name: string]: () => Promise<AddCommand> } = {
+  init: async () => (await import('./init.ts')).addInit,
+  record: async () => (await import('./record.ts')).addRecord,
+  import: async () => (await import('./import.ts')).addImport,
+  query: async () => (await import('./query.ts')).addQuery,
+  show: async () => (await import('./show.ts')).addShow,
+  tail: async () => (await import('./tail.ts')).addTail,
+  verify: async () => (await import('./verify.ts')).addVerify,
+  checkpoint: async () => (await import('./checkpoint.ts')).addCheckpoint,
+  prove: async () => (await import('./prove.ts')).addProve,
+  check: async () => (await import('./check.ts')).addCheck,
+  stats: async () => (await import('./stats.ts')).addStats,
+  export: async () => (await import('./export.ts')).addExport,
+  rotate: async () => (await import('./rotate.ts')).addRotate,
+  keys: async () => (await import('./keys.ts')).addKeys,
+  witness: async () => (await import('./witness.ts')).addWitness,
+  publish: async () => (await import('./publish.ts')).addPublish,
+  demo: async () => (await import('./demo.ts')).addDemo,
+}
 
 function packageVersion(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
@@ -38,8 +44,13 @@ Example:
   $ cortex-ledger query ./audit --outcome success
   $ cortex-ledger verify ./audit`
 
-/** Built for each run, so that a test can have its own. */
-export function makeProgram(terminal: Terminal): Command {
+/** The command that the arguments call; all of them where that is none, so that the help and the suggestions know them. */
+function wantedNames(args: readonly string[]): readonly string[] {
+  const name = args.find((arg) => !arg.startsWith('-'))
+  return name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS)
+}
+
+async function makeProgram(terminal: Terminal, names: readonly string[]): Promise<Command> {
   const program = new Command('cortex-ledger')
   program
     .description('The flight recorder for AI agents: record, find and verify what they did.')
@@ -56,27 +67,7 @@ export function makeProgram(terminal: Terminal): Command {
       getErrHasColors: () => terminal.stderrColours.isColorSupported,
     })
     .addHelpText('after', HELP)
-  for (const add of [
-    addInit,
-    addRecord,
-    addImport,
-    addQuery,
-    addShow,
-    addTail,
-    addVerify,
-    addCheckpoint,
-    addProve,
-    addCheck,
-    addStats,
-    addExport,
-    addRotate,
-    addKeys,
-    addWitness,
-    addPublish,
-    addDemo,
-  ]) {
-    add(program, terminal)
-  }
+  for (const name of names) (await COMMANDS[name]!())(program, terminal)
   return program
 }
 
@@ -88,7 +79,8 @@ export function makeProgram(terminal: Terminal): Command {
 export async function main(args: readonly string[]): Promise<number> {
   const terminal = new Terminal()
   try {
-    await makeProgram(terminal).parseAsync(args, { from: 'user' })
+    const program = await makeProgram(terminal, wantedNames(args))
+    await program.parseAsync(args, { from: 'user' })
     await terminal.flush()
     return terminal.exitCode
   } catch (error) {

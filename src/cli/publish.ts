@@ -1,6 +1,6 @@
 /** `cortex-ledger publish`: the ledger's headers, tiles and checkpoint as files for any web server. */
 import type { Command } from 'commander'
-import { publishLedger } from '../index.ts'
+import { publishLedger } from '../open-publish.ts'
 import { asked, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf } from './location.ts'
 import { Progress } from './progress.ts'

@@ -1,6 +1,6 @@
 /** What `verify` does where a published log lies: keys and checkpoints from before are read, and given on. */
 import { readFile } from 'node:fs/promises'
-import { isPublishedLog, verifyPublishedLog } from '../index.ts'
+import { isPublishedLog } from '../ledger/published-log.ts'
 import type { VerificationReport } from '../index.ts'
 import { parseVerifierKey } from '../verify/note.ts'
 import { parsePolicy } from '../verify/policy.ts'
@@ -47,5 +47,6 @@ export async function verifyPublished(location: string, options: PublishedOption
   const since = await Promise.all(options.since.map(noteOf))
   const policy = options.policy === undefined ? undefined : await policyOf(options.policy)
   const { origin, keys, onProgress } = options
+  const { verifyPublishedLog } = await import('../ledger/published-log.ts')
   return asked(() => verifyPublishedLog(location, { origin, keys, since, policy, onProgress }))
 }

@@ -1,7 +1,7 @@
 /** `cortex-ledger verify`: what can be claimed of a ledger, what can't, and where it is broken. */
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { verifyLedger } from '../index.ts'
+import { verifyLedger } from '../open-verify.ts'
 import type { KeptCheckpoint, VerificationReport, VerifyOptions } from '../index.ts'
 import { readKeptCheckpoint, readTrustedKey } from '../ledger/evidence.ts'
 import { readWitnessRule } from '../ledger/witness-rule.ts'

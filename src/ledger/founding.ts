@@ -5,7 +5,6 @@ import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
 import { formatTime } from '../verify/time.ts'
 import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
-import { readPolicyFile, witnessesOf } from './cosigning.ts'
 import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
 import type { DraftContext, Mask } from './draft.ts'
 import type { JsonObject } from './entry.ts'
@@ -235,11 +234,22 @@ async function partsForWriting(store: Store, options: LedgerOptions, mustCreate:
   const isOwnKey = keyFile !== null && identity.keys.includes(founded?.key ?? '')
   const keys = new SigningKeys(store, identity.origin, identity.keys, isOwnKey ? { ...options, key: keyFile } : options)
   await keys.open()
-  const path = options.policy ?? (process.env['CORTEX_LEDGER_POLICY'] || undefined)
-  const folder = memory?.folder ?? null
-  const { verifierKeys } = keys
-  const witnesses = path === undefined ? null : witnessesOf({ policy: await readPolicyFile(path), verifierKeys, folder, warn: common.warn })
+  const witnesses = await witnessesFor(options, keys.verifierKeys, memory?.folder ?? null, common.warn)
   return { ...common, ...identityParts(identity), keyFile, isNew, keys, signing, memory, witnesses, ...limits(options) }
+}
+
+/** The witnesses of the policy that was named; null where none was. */
+async function witnessesFor(
+  options: LedgerOptions,
+  verifierKeys: readonly string[],
+  folder: string | null,
+  warn: LedgerParts['warn'],
+): Promise<LedgerParts['witnesses']> {
+  const path = options.policy ?? (process.env['CORTEX_LEDGER_POLICY'] || undefined)
+  if (path === undefined) return null
+  // Few need it: it is loaded for them.
+  const { readPolicyFile, witnessesOf } = await import('./cosigning.ts')
+  return witnessesOf({ policy: await readPolicyFile(path), verifierKeys, folder, warn })
 }
 
 /** Who signs the records from now on. @throws LedgerError `key_error` where the ledger doesn't know a key, or it was retired */

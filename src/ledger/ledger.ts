@@ -5,7 +5,6 @@
 import type { LedgerKey } from '../verify/key-log.ts'
 import type { VerificationReport } from '../verify/report.ts'
 import { hashHex } from '../verify/tree.ts'
-import { auditStore } from './audit.ts'
 import type { AuditOptions } from './audit.ts'
 import { CallInProgress } from './call.ts'
 import type { CallHandle, CallInfo, CallOptions } from './call.ts'
@@ -23,7 +22,6 @@ import type { KeyToAdd, RetireOptions } from './key-records.ts'
 import { LIMITS } from './limits.ts'
 import type { LedgerParts } from './parts.ts'
 import type { ExpectedVersion, Inclusion, Receipt } from './plan.ts'
-import { prove } from './prove.ts'
 import type { ProofRequest, ProveOptions } from './prove.ts'
 import { asFilter, asRange, asSelection, formatCursor, formatRankCursor, textOf } from './query.ts'
 import type { AskedPage, Criteria, Query, ReadRange } from './query.ts'
@@ -268,7 +266,8 @@ export class Ledger {
   /** Checks every record. Returns a report whatever the data; throws only where the store can't be read at all. */
   async verifyIntegrity(options: Omit<AuditOptions, 'origin'> = {}): Promise<VerificationReport> {
     await this.#writer.drain()
-
+    // Loaded here: whoever only records needs nothing of it.
+    const { auditStore } = await import('./audit.ts')
     return auditStore(this.#store, options)
   }
 
@@ -327,7 +326,8 @@ export class Ledger {
    * (docs/format.md, "Bundles"). Entries are withheld unless `disclose` says otherwise.
    * @throws LedgerError `not_found` | `not_covered` | `too_large` | `damaged` | `key_error` | `io_error`
    */
-  prove(request: ProofRequest, options: ProveOptions = {}): Promise<Uint8Array> {
+  async prove(request: ProofRequest, options: ProveOptions = {}): Promise<Uint8Array> {
+    const { prove } = await import('./prove.ts')
     const sign = this.readOnly ? null : () => this.checkpoint()
     return prove({ store: this.#store, tree: this.#tree, latestCheckpoint: () => this.latestCheckpoint(), sign }, request, options)
   }

@@ -105,7 +105,9 @@ test('what can not be: each with its exit code, and nothing is made', async () =
     stderr: expect.stringContaining('latest checkpoint'),
   })
   expect(await run(['publish'])).toMatchObject({ code: 2 })
-  expect(await run(['verify', ledger, '--key', stranger.verifierKey])).toMatchObject({ code: 2 })
+  expect(await run(['verify', ledger, '--key', stranger.verifierKey]), 'a ledger, under a key that is not its own').toMatchObject({
+    code: 1,
+  })
   const empty = await serve((_, response) => void response.writeHead(404).end())
   expect(await run(['verify', empty])).toMatchObject({ code: 3, stderr: expect.stringContaining('no published log') })
 })

@@ -61,10 +61,20 @@ const ROOMS = {
   'src/text-worker.ts': ['src/open-text.ts', 'src/stores/sql/', 'src/stores/text/'],
   'src/open-audit.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts'],
   'src/audit-worker.ts': ['src/open-audit.ts', 'src/stores/sql/'],
-  'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts', 'src/open-audit.ts'],
+  'src/open-verify.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-audit.ts'],
+  'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts'],
   'src/open-publish.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts', 'src/open.ts'],
-  'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts', 'src/open-publish.ts'],
-  'src/cli/': ['src/verify/', 'src/ledger/', 'src/witness/', 'src/open-store.ts', 'src/open.ts', 'src/index.ts'],
+  'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts', 'src/open-verify.ts', 'src/open-publish.ts'],
+  'src/cli/': [
+    'src/verify/',
+    'src/ledger/',
+    'src/witness/',
+    'src/open-store.ts',
+    'src/open.ts',
+    'src/open-verify.ts',
+    'src/open-publish.ts',
+    'src/index.ts',
+  ],
 } as const satisfies Record<string, readonly string[]>
 type Room = keyof typeof ROOMS
 
