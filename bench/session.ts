@@ -83,7 +83,7 @@ export class Session {
 
   /** Rounds that are measured; a figure of few rounds says little. */
   get rounds(): number {
-    return this.options.quick ? 1 : 7
+    return this.options.quick ? 1 : 5
   }
 
   /** The usual count, or the small one of `--quick`. */
