@@ -74,6 +74,8 @@ export class Checkpoints {
   /** Of the last one; null while nobody has looked. */
   #latest: SignedCheckpoint | null = null
   #covered = 0
+  /** The size at which the number of records asked for one last. */
+  #tried = 0
   /** Records of this process that no checkpoint covers. */
   #isBehind = false
 
@@ -86,7 +88,11 @@ export class Checkpoints {
     const { options, canSign } = this.#parts
     if (options === false || !canSign || size <= this.#covered) return
     this.#isBehind = true
-    if (size - this.#covered >= (options.everyRecords ?? EVERY_RECORDS) && this.#signing === null) this.#signBehind()
+    // One that failed is tried again when so many more are there, or the time has come: not with every record.
+    if (size - Math.max(this.#covered, this.#tried) >= (options.everyRecords ?? EVERY_RECORDS) && this.#signing === null) {
+      this.#tried = size
+      this.#signBehind()
+    }
     this.#timer ??= setTimeout(() => {
       this.#timer = null
       this.#signBehind()
@@ -129,7 +135,6 @@ export class Checkpoints {
     const signers = await this.#parts.signers()
     const root = await tree.root(size)
     const own = await this.#ownBefore(signers)
-    if (own?.size === size && own.root === hashHex(root)) return this.#askWitnesses(this.#covers(own, null))
     const text = formatCheckpoint({ origin, size: BigInt(size), root, extensions: [] })
     const statement: Statement = { size, text, header: await lastHeader(store, size), path: await tree.inclusion(size - 1, size) }
     const reservation = (await memory?.reserve(statement)) ?? null
@@ -138,7 +143,9 @@ export class Checkpoints {
       for (const other of (await memory?.all()) ?? []) await this.#refuseContradiction(other)
       if (own !== null)
         await this.#refuseContradiction({ size: own.size, root: hashBytes(own.root), path: 'the checkpoint beside the ledger' })
-      note = formatNote({ text, signatures: await Promise.all(signers.map((signer) => signatureOf(signer, text))) })
+      // One that is there already has its witnesses' cosignatures, too.
+      const isThere = own?.size === size && own.root === hashHex(root)
+      note = isThere ? own.note : formatNote({ text, signatures: await Promise.all(signers.map((signer) => signatureOf(signer, text))) })
     } catch (error) {
       // Crash point: a reservation that is left behind is a statement like any other, and true of this ledger.
       await reservation?.withdraw()

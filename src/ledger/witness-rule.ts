@@ -10,6 +10,7 @@ export function readWitnessRule(policy: string | Uint8Array): WitnessRule {
   return {
     logKeys: (origin) => logKeysOf(parsed, origin),
     witnessKeys: witnessKeysOf(parsed),
+    isAsked: parsed.quorum !== null,
     quorumTime: (cosignatures) => quorumTime(parsed, cosignatures),
   }
 }

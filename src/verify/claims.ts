@@ -18,6 +18,8 @@ export interface WitnessRule {
   /** Keys of logs of this origin, trusted as those from outside are. */
   readonly logKeys: (origin: string) => readonly VerifierKey[]
   readonly witnessKeys: readonly VerifierKey[]
+  /** There must be enough of them: the policy's quorum is not `none`. */
+  readonly isAsked: boolean
   /** By when enough of them had seen a checkpoint, seconds since 1970; null where they are not enough. */
   readonly quorumTime: (cosignatures: readonly { readonly key: VerifierKey; readonly time: bigint }[]) => bigint | null
 }
@@ -212,6 +214,12 @@ class ClaimsJudge {
   }
 
   #time(opened: readonly Opened[]): { verdict: Verdict; missing: string; existed: Claims['existed'] } {
+    // Whoever names witnesses does not want to do without: where they are taken away, that must not end as if all were well.
+    if (this.#evidence.witnesses?.isAsked === true && opened.every(({ quorum }) => quorum === null)) {
+      const cosigners = opened.flatMap((one) => one.cosigners.map(({ key }) => key.name))
+      const found = cosigners.length === 0 ? 'no cosignature by any of them' : `by ${[...new Set(cosigners)].join(', ')}`
+      this.#add('quorum_not_met', null, "a checkpoint with the policy's quorum of witnesses", found, null)
+    }
     const timed = opened.filter(({ standing, quorum }) => standing === 'agrees' && quorum !== null)
     for (const { statement, size, quorum } of timed) {
       const recorded = this.#facts.roots.get(size)?.recorded_at ?? null

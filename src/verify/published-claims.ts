@@ -20,6 +20,8 @@ export interface NamedNote {
 /** The witnesses that somebody believes, and how many of them are enough. */
 export interface WitnessRule {
   readonly witnessKeys: readonly VerifierKey[]
+  /** There must be enough of them: the policy's quorum is not `none`. */
+  readonly isAsked: boolean
   /** By when enough of them had seen a checkpoint, seconds since 1970; null where they are not enough. */
   readonly quorumTime: (cosignatures: readonly { readonly key: VerifierKey; readonly time: bigint }[]) => bigint | null
 }
@@ -135,11 +137,13 @@ class PublishedClaims {
     }
     const isInvalid = this.problems.some(({ code }) => code === 'checkpoint_invalid')
     const quorum = isOurs ? opened.quorum : null
+    const isUnmet = this.#claims.witnesses?.isAsked === true && isOurs && quorum === null
+    if (isUnmet) this.#problem('quorum_not_met', own, "the policy's quorum of witnesses", 'fewer')
     if (quorum !== null) complete.push('pass')
     return {
       authenticity: isInvalid ? 'fail' : keys.length === 0 ? 'not checked' : isOurs ? 'pass' : 'fail',
       completeness: complete.includes('fail') ? 'fail' : complete.includes('pass') ? 'pass' : 'not checked',
-      time: quorum === null ? 'not checked' : this.#time(own, quorum),
+      time: isUnmet ? 'fail' : quorum === null ? 'not checked' : this.#time(own, quorum),
     }
   }
 }

@@ -59,6 +59,8 @@ export const PROBLEM_CODES = [
   'forked',
   /** The last record that a checkpoint covers says that it was recorded later than witnesses saw the checkpoint. Time. */
   'time_contradicted',
+  /** A policy was given, and no checkpoint has the cosignatures that it asks for. Time. */
+  'quorum_not_met',
   /** A published tile is not what the records give. Integrity. */
   'tile_mismatch',
 ] as const
@@ -73,6 +75,7 @@ const OTHER_VERDICTS: { readonly [code in ProblemCode]?: keyof Verdicts } = {
   behind_checkpoint: 'completeness',
   forked: 'completeness',
   time_contradicted: 'time',
+  quorum_not_met: 'time',
 }
 
 /** The verdict that such a problem makes fail. */

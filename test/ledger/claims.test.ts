@@ -313,12 +313,14 @@ describe('time', () => {
     expect(report.checkpoint?.cosigned_by.map(({ name }) => name)).toEqual([anna.key.name, ben.key.name])
   })
 
-  test('fewer than a quorum say nothing', async () => {
+  test('fewer than a quorum fail: somebody may have taken the others away', async () => {
     const { location } = await cosigned(5, anna)
-    expect(await verify(location, { keys: KEYS, policy: anyOf(2, anna, ben) })).toMatchObject({
-      ok: true,
-      verdicts: { completeness: 'not checked', time: 'not checked' },
-    })
+    for (const policy of [anyOf(2, anna, ben), anyOf(1, ben)]) {
+      const report = await verify(location, { keys: KEYS, policy })
+      expect(report).toMatchObject({ ok: false, verdicts: { authenticity: 'pass', completeness: 'not checked', time: 'fail' } })
+      expect(codes(report)).toEqual(['quorum_not_met'])
+    }
+    expect(await verify(location, { keys: KEYS, policy: 'quorum none\n' })).toMatchObject({ ok: true, verdicts: { time: 'not checked' } })
   })
 
   test('records from after their witnesses: time', async () => {
@@ -337,7 +339,7 @@ describe('time', () => {
     writeFileSync(ownCheckpoint(location), spoiled)
     expect(codes(await verify(location, { policy: anyOf(1, anna) }))).toEqual(['checkpoint_invalid'])
     // To whoever does not know the witness it is a line like any other.
-    expect(codes(await verify(location, { policy: anyOf(1, ben) }))).toEqual([])
+    expect(codes(await verify(location, { policy: anyOf(1, ben) }))).toEqual(['quorum_not_met'])
   })
 })
 

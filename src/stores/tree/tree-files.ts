@@ -2,6 +2,7 @@
  * The tree of a ledger in files of a folder of its own: `0`, `1`, … are the levels of its tiles, `state` and
  * `checkpoint` the texts. All of it can be deleted at any time, so nothing is synced; whoever reads it checks it.
  */
+import { randomBytes } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -84,7 +85,8 @@ export function treeFilesIn(folder: string): TreeFiles {
     writeText: (name: TreeText, text) =>
       writing(async () => {
         const path = join(folder, name)
-        const part = `${path}.${process.pid}.tmp`
+        // Of its own for each call: another ledger of this process may write the same.
+        const part = `${path}.${randomBytes(6).toString('hex')}.tmp`
         await writeFile(part, text)
         await rename(part, path)
       }),
