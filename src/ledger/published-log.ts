@@ -207,7 +207,11 @@ export async function verifyPublishedLog(location: string | URL, options: Publis
 }
 
 function ruleOf(policy: Policy): WitnessRule {
-  return { witnessKeys: witnessKeysOf(policy), isAsked: policy.quorum !== null, quorumTime: (cosignatures) => quorumTime(policy, cosignatures) }
+  return {
+    witnessKeys: witnessKeysOf(policy),
+    isAsked: policy.quorum !== null,
+    quorumTime: (cosignatures) => quorumTime(policy, cosignatures),
+  }
 }
 
 function sizesOf(notes: readonly NamedNote[]): bigint[] {

@@ -3,7 +3,7 @@
  * computed: of the tiles that were asked for last they stay in memory, since all proofs share those of the upper levels.
  */
 import type { HashReader } from '../verify/proof.ts'
-import { foldRange, HASH_BYTES } from '../verify/tree.ts'
+import { HASH_BYTES } from '../verify/tree.ts'
 import type { ParentHash, TreeNode } from '../verify/tree.ts'
 
 const TILE_HEIGHT = 8
@@ -49,22 +49,18 @@ export class TileNodes {
     const height = level % TILE_HEIGHT
     const width = 2 ** height
     const first = Number(index) * width
-    if (height === 0) return this.#read(tileLevel, first, 1)
     const tile = Math.floor(first / TILE_WIDTH)
     const complete = Math.floor(size / TILE_WIDTH ** tileLevel)
-    if ((tile + 1) * TILE_WIDTH <= complete)
-      return hashAt(await this.#tile(tileLevel, tile), firstAt(height) + (first % TILE_WIDTH) / width)
-    let hashes = split(await this.#read(tileLevel, first, width))
-    while (hashes.length > 1) hashes = pairs(hashes).map((pair) => foldRange(this.#parent, pair))
-    return hashes[0]!
+    const nodes = await this.#tile(tileLevel, tile, Math.min(TILE_WIDTH, complete - tile * TILE_WIDTH))
+    return hashAt(nodes, firstAt(height) + (first % TILE_WIDTH) / width)
   }
 
-  /** All hashes of a full tile, from its own up to its root. */
-  #tile(level: number, index: number): Promise<Uint8Array> {
-    const name = `${level} ${index}`
+  /** All hashes of a tile, from its own up to its root, as far as so many of its own give them. */
+  #tile(level: number, index: number, width: number): Promise<Uint8Array> {
+    const name = `${level} ${index} ${width}`
     const known = this.#tiles.get(name)
     this.#tiles.delete(name)
-    const tile = known ?? this.#compute(level, index)
+    const tile = known ?? this.#compute(level, index, width)
     this.#tiles.set(name, tile)
     // One that could not be read is read again by the next.
     if (known === undefined) tile.catch(() => this.#tiles.delete(name))
@@ -73,21 +69,15 @@ export class TileNodes {
     return tile
   }
 
-  async #compute(level: number, index: number): Promise<Uint8Array> {
+  async #compute(level: number, index: number, width: number): Promise<Uint8Array> {
     const nodes = new Uint8Array(2 * TILE_WIDTH * HASH_BYTES)
-    nodes.set(await this.#read(level, index * TILE_WIDTH, TILE_WIDTH))
-    const count = firstAt(TILE_HEIGHT)
-    for (let left = 0, next = TILE_WIDTH; left < count; left += 2, next++) {
-      nodes.set(this.#parent(hashAt(nodes, left), hashAt(nodes, left + 1)), next * HASH_BYTES)
+    nodes.set(await this.#read(level, index * TILE_WIDTH, width))
+    for (let height = 0, count = width; count > 1; height++, count >>= 1) {
+      const [from, to] = [firstAt(height), firstAt(height + 1)]
+      for (let pair = 0; pair < count >> 1; pair++) {
+        nodes.set(this.#parent(hashAt(nodes, from + 2 * pair), hashAt(nodes, from + 2 * pair + 1)), (to + pair) * HASH_BYTES)
+      }
     }
     return nodes
   }
-}
-
-function split(bytes: Uint8Array): Uint8Array[] {
-  return Array.from({ length: bytes.length / HASH_BYTES }, (_, i) => hashAt(bytes, i))
-}
-
-function pairs<Item>(items: readonly Item[]): Item[][] {
-  return Array.from({ length: items.length / 2 }, (_, i) => items.slice(2 * i, 2 * i + 2))
 }

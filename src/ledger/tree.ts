@@ -318,8 +318,8 @@ export class LedgerTree {
     return this.#sound(size, async () => {
       const root = await this.#rootOf(size)
       const path = await proveInclusion(nodeParent, this.reader(size), BigInt(seq), BigInt(size))
-      const leaf = await this.#readHashes(0, seq, 1)
-      const fault = checkInclusion(nodeParent, BigInt(seq), BigInt(size), leaf, root, path)
+      const [leaf] = await this.reader(size).readHashes([{ level: 0, index: BigInt(seq) }])
+      const fault = checkInclusion(nodeParent, BigInt(seq), BigInt(size), leaf!, root, path)
       if (fault !== null) throw new TreeFault(fault)
       return path
     })

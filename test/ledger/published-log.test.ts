@@ -320,8 +320,9 @@ describe('witnesses', () => {
       missing: {},
     })
     expect(await verify(dir, { policy: rule(2) })).toMatchObject({
-      ok: true,
-      verdicts: { time: 'not checked', completeness: 'not checked' },
+      ok: false,
+      problems: [{ code: 'quorum_not_met' }],
+      verdicts: { time: 'fail', completeness: 'not checked' },
     })
     expect(await verify(dir)).toMatchObject({ ok: true, verdicts: { time: 'not checked' } })
     // The policy alone says whom to believe: its log is a key from outside.
