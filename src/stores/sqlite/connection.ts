@@ -127,7 +127,7 @@ async function openAndInspect(file: string, driver: DriverName, immutable: boole
 const PAGE_BYTES = 8192
 
 /** KiB of pages in memory: index pages of a batch stay there between batches; whoever only reads has the system's cache. */
-const CACHE_KIB = { writing: 32_768, reading: 8_192 } as const
+const CACHE_KIB = { writing: 32_768, reading: 2_048 } as const
 
 /** Whatever the connection is for. */
 function configure(database: Database, purpose: keyof typeof CACHE_KIB): void {
