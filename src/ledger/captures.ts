@@ -8,7 +8,7 @@ import type { Clock } from './clock.ts'
 import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
 import type { Draft, DraftContext, RecordOptions } from './draft.ts'
 import type { LedgerEntryInput } from './entry.ts'
-import { LedgerError } from './errors.ts'
+import { asToldError } from './errors.ts'
 import type { LedgerWarning } from './warning.ts'
 
 interface Gap {
@@ -56,7 +56,7 @@ export class Captures {
   #lost(error: unknown): void {
     const now = formatTime(this.#parts.clock.now())
     this.#gap = { records_lost: (this.#gap?.records_lost ?? 0) + 1, since: this.#gap?.since ?? now, until: now }
-    const told = error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })
+    const told = asToldError(error)
     this.#parts.warn({ code: 'recording_failed', message: `a captured call was not recorded: ${told.message}`, error: told })
   }
 

@@ -10,7 +10,7 @@ import type { NoteSignature } from '../verify/note.ts'
 import { splitLine } from '../verify/record.ts'
 import { hashBytes, hashHex } from '../verify/tree.ts'
 import { ed25519Check } from './ed25519.ts'
-import { LedgerError } from './errors.ts'
+import { asToldError, LedgerError } from './errors.ts'
 import { nodeHashing } from './hashing.ts'
 import type { LedgerWarning } from './warning.ts'
 import type { Witnesses } from './witnesses.ts'
@@ -101,7 +101,7 @@ export class Checkpoints {
 
   #signBehind(): void {
     this.sign().catch((error: unknown) => {
-      const told = error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })
+      const told = asToldError(error)
       this.#parts.warn({ code: 'checkpoint_failed', message: `no checkpoint was signed: ${told.message}`, error: told })
     })
   }
@@ -212,7 +212,7 @@ export class Checkpoints {
       }
       this.#hasQuorum = this.#hadQuorum = quorum
     } catch (error) {
-      const told = error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })
+      const told = asToldError(error)
       warn({ code: 'checkpoint_failed', message: `witnesses were not asked: ${told.message}`, error: told })
     }
   }
@@ -268,7 +268,7 @@ export class Checkpoints {
     await this.#signing?.catch(() => {})
     if (options !== false && options.atClose !== false && this.#isBehind) {
       await this.sign().catch((error: unknown) => {
-        const told = error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })
+        const told = asToldError(error)
         this.#parts.warn({ code: 'checkpoint_failed', message: `no checkpoint was signed at closing: ${told.message}`, error: told })
       })
     }

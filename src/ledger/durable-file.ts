@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { asStorageError } from './errors.ts'
 
 /** Makes the names in a folder last. Windows has no such call; there the journal of the file system has to do. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   if (process.platform === 'win32') return
   const handle = await open(path, 'r')
   try {
@@ -40,8 +40,7 @@ export async function readText(path: string): Promise<string | null> {
 }
 
 /** Bytes on the disk under a name that nobody looks for, for the owner alone. */
-async function writeAside(path: string, text: string): Promise<string> {
-  const aside = `${path}.next`
+async function writeAside(aside: string, text: string): Promise<string> {
   const handle = await open(aside, 'w', 0o600)
   try {
     await handle.chmod(0o600)
@@ -56,12 +55,13 @@ async function writeAside(path: string, text: string): Promise<string> {
 
 /**
  * Puts a text in the place of what is there. When it resolves, the text is on the disk; when the process or the machine
- * ends in between, the old one is there or the new one, whole. One writer at a time for each path.
+ * ends in between, the old one is there or the new one, whole. One writer at a time for each path, unless each names
+ * another `aside`, under which the new one is written.
  * @throws LedgerError; whether the new text is there is then not known
  */
-export async function replaceText(path: string, text: string): Promise<void> {
+export async function replaceText(path: string, text: string, aside = `${path}.next`): Promise<void> {
   try {
-    await rename(await writeAside(path, text), path)
+    await rename(await writeAside(aside, text), path)
     await syncFolder(dirname(path))
   } catch (error) {
     throw asStorageError(error, `writing ${path}`)
@@ -71,7 +71,7 @@ export async function replaceText(path: string, text: string): Promise<void> {
 /** The same, never over a file that is there. @throws LedgerError */
 export async function createText(path: string, text: string): Promise<void> {
   try {
-    const aside = await writeAside(path, text)
+    const aside = await writeAside(`${path}.next`, text)
     try {
       await link(aside, path)
     } finally {

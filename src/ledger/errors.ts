@@ -78,6 +78,11 @@ export class LedgerError extends Error {
   }
 }
 
+/** What failed unforeseen behind the caller's back, as an error that can be told. */
+export function asToldError(error: unknown): LedgerError {
+  return error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })
+}
+
 /** `error` as a LedgerError: a system error of a file or database operation gets the code that its errno calls for. */
 export function asStorageError(error: unknown, doing: string, details: LedgerErrorDetails = {}): LedgerError {
   if (error instanceof LedgerError) return error

@@ -4,6 +4,7 @@
  */
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { syncFolder } from './durable-file.ts'
 import { TILE_WIDTH, tilePath } from '../verify/tiles.ts'
 import type { Tile } from '../verify/tiles.ts'
 import { HASH_BYTES } from '../verify/tree.ts'
@@ -28,20 +29,6 @@ async function bytesAt(path: string): Promise<Uint8Array | null> {
   } catch (error) {
     if (isAbsent(error)) return null
     throw error
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  // Windows has no such thing; there the names are safe with the files.
-  if (process.platform === 'win32') return
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } catch (error) {
-    // Some network file systems have no fsync of folders: nothing better can be done there.
-    if (!['EINVAL', 'ENOTSUP'].includes(String((error as { code?: unknown }).code))) throw error
-  } finally {
-    await handle.close()
   }
 }
 

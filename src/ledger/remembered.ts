@@ -9,14 +9,15 @@
  * then everybody's are looked at: of two processes that contradict each other at least one sees the other, and signs nothing.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises'
+import { readdir, readFile, unlink } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { parseCheckpoint } from '../verify/checkpoint.ts'
 import { headerHash } from '../verify/hash.ts'
 import { checkInclusion } from '../verify/proof.ts'
 import { formatTlogProof, parseTlogProof } from '../verify/tlog-proof.ts'
 import { hashBytes } from '../verify/tree.ts'
+import { makeFolder, replaceText } from './durable-file.ts'
 import { LedgerError } from './errors.ts'
 import { nodeHashing } from './hashing.ts'
 import { nodeParent } from './tree.ts'
@@ -145,11 +146,8 @@ export class OriginMemory {
     const { folder } = this
     const path = join(folder, `${padded(statement.size)}.${randomBytes(8).toString('hex')}.reserved`)
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 })
-      // Under another name until it is whole: nobody is to read half of it.
-      await writeWhole(`${path}.tmp`, textOf(statement, statement.text))
-      await rename(`${path}.tmp`, path)
-      await syncFolder(folder)
+      await makeFolder(folder)
+      await replaceText(path, textOf(statement, statement.text))
     } catch (error) {
       throw this.#cannotWrite(error)
     }
@@ -159,9 +157,7 @@ export class OriginMemory {
         try {
           // Crash point: whole and durable under its name before anything else goes. A file that a lost power left empty
           // would keep the ledger from being opened.
-          await writeWhole(`${path}.tmp`, textOf(statement, note))
-          await rename(`${path}.tmp`, join(folder, `${padded(statement.size)}.tlog-proof`))
-          await syncFolder(folder)
+          await replaceText(join(folder, `${padded(statement.size)}.tlog-proof`), textOf(statement, note), `${path}.next`)
         } catch (error) {
           throw this.#cannotWrite(error)
         }
@@ -186,29 +182,8 @@ function textOf({ size, header, path }: Statement, note: string): string {
   return formatTlogProof({ extra: header, index: BigInt(size - 1), path, note })
 }
 
-async function writeWhole(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-}
-
 async function removed(path: string): Promise<void> {
   await unlink(path).catch(() => {})
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  for (const path of [folder, dirname(folder)]) {
-    const handle = await open(path, 'r')
-    try {
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-  }
 }
 
 /** The last statement about an origin that this machine remembers. */

@@ -1,8 +1,6 @@
 /** Small honest ledgers in each store, signed checkpoints of them, and what lies in a published folder. */
 import { readdirSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { RequestListener } from 'node:http'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { nodeHashing } from '../../src/ledger/hashing.ts'
@@ -112,24 +110,8 @@ export function filesIn(dir: string): Map<string, Buffer> {
   )
 }
 
-type Handler = (request: IncomingMessage, response: ServerResponse) => void
-
-/** Serves until the test has ended; returns the address. */
-export async function serve(handler: Handler): Promise<string> {
-  const server = createServer(handler)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
-  )
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
 /** Any web server: a file of the folder, or 404. */
-export function folderHandler(dir: string): Handler {
+export function folderHandler(dir: string): RequestListener {
   return (request, response) => {
     try {
       response.end(readFileSync(join(dir, decodeURIComponent(new URL(request.url!, 'http://host').pathname))))

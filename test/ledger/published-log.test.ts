@@ -18,18 +18,8 @@ import { formatBundle, parseBundle, tilePath } from '../../src/verify/tiles.ts'
 import { hashBytes, hashHex, parentHashing, TreeEdge } from '../../src/verify/tree.ts'
 import { gotlog } from '../helpers/gotlog.ts'
 import { HONEST_ORIGIN } from '../helpers/honest-ledger.ts'
-import {
-  checkpointOf,
-  filesIn,
-  folderHandler,
-  honestStore,
-  rootsOf,
-  serve,
-  signedNote,
-  signer,
-  stranger,
-  STORES,
-} from '../helpers/published.ts'
+import { serve } from '../helpers/http-server.ts'
+import { checkpointOf, filesIn, folderHandler, honestStore, rootsOf, signedNote, signer, stranger, STORES } from '../helpers/published.ts'
 import { scale, soaking } from '../helpers/scale.ts'
 import { tempDir } from '../helpers/temp.ts'
 

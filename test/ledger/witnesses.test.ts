@@ -1,7 +1,4 @@
 /** The client: against our own witness over real HTTP, and against servers that are down, slow, lying or hold another history. */
-import { createServer } from 'node:http'
-import type { RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { parseAddCheckpoint, SIZE_TYPE } from '../../src/ledger/add-checkpoint.ts'
@@ -26,6 +23,7 @@ import {
 import type { OpenedNote, SignedNote, VerifierKey } from '../../src/verify/note.ts'
 import { parsePolicy } from '../../src/verify/policy.ts'
 import type { Policy } from '../../src/verify/policy.ts'
+import { serve } from '../helpers/http-server.ts'
 import { tempDir } from '../helpers/temp.ts'
 import { keyOf, TestLog } from '../helpers/test-log.ts'
 import { serving, submit } from '../witness/serving.ts'
@@ -64,20 +62,6 @@ async function opened(note: string, keys: readonly VerifierKey[]): Promise<Opene
   return result
 }
 
-/** A server of the test's own; gives its URL. */
-async function listening(handler: RequestListener): Promise<string> {
-  const server = createServer(handler)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
-  )
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
 const LIAR = signerFromSeed('witness.example/liar', Buffer.alloc(32, 66), ED25519_COSIGNATURE)
 const LIAR_KEY = keyOf(LIAR.verifierKey)
 
@@ -101,7 +85,7 @@ async function lying(
   shown: string | null = null,
 ): Promise<Known & { readonly count: () => number }> {
   let count = 0
-  const url = await listening(async (request, response) => {
+  const url = await serve(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
     if (request.method === 'GET') return void response.writeHead(shown === null ? 404 : 200).end(shown ?? '')
@@ -229,11 +213,11 @@ test('a witness that is down is asked ever less often, and says when; it comes b
 test('a witness that does not answer costs the timeout, and the others count; so does a fetch that never settles', async () => {
   const log = new TestLog().grow(5)
   const good = await serving([log])
-  const silent = { key: LIAR_KEY, url: await listening(() => {}) }
+  const silent = { key: LIAR_KEY, url: await serve(() => {}) }
   // It sends the beginning of an answer and goes on for ever.
   const dripping = {
     key: keyOf(signerFromSeed('witness.example/drip', Buffer.alloc(32, 67), ED25519_COSIGNATURE).verifierKey),
-    url: await listening((_, response) => {
+    url: await serve((_, response) => {
       response.writeHead(200)
       const timer = setInterval(() => response.write('\u2014'), 20)
       response.on('close', () => clearInterval(timer))
@@ -319,7 +303,7 @@ describe('a witness that lies is not believed', () => {
   test('a redirect is not followed', async () => {
     const log = new TestLog().grow(5)
     const good = await serving([log])
-    const url = await listening((_, response) => response.writeHead(307, { Location: `${good.url}/add-checkpoint` }).end())
+    const url = await serve((_, response) => response.writeHead(307, { Location: `${good.url}/add-checkpoint` }).end())
     expect(await asking(policyOf(log, [{ url, key: good.witness.key }], 1)).cosign(log)).toMatchObject({ quorum: false })
   })
 })

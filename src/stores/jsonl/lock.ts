@@ -13,12 +13,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LedgerError } from '../../ledger/errors.ts'
 import { openDatabase } from '../sql/driver.ts'
 import type { Database } from '../sql/driver.ts'
+import { lockFile } from '../sql/lock.ts'
 import { writeFully } from './files.ts'
 import type { FilePort } from './files.ts'
 import { LOCK_FILE, readSmallFile, WRITER_FILE } from './layout.ts'
-
-/** Readers hold it for a moment when they look whether a writer is at work; that must refuse no writer. */
-const BUSY_TIMEOUT_MS = 500
 
 /** Who writes, for the message to whoever can't. */
 export interface Owner {
@@ -39,39 +37,34 @@ const isBusy = (error: unknown): boolean => error instanceof LedgerError && erro
 /** @throws LedgerError `locked`, naming the owner | `read_only` | `io_error` */
 export async function acquireLock(files: FilePort, dir: string): Promise<WriterLock> {
   const path = join(dir, LOCK_FILE)
-  let database: Database | null = null
+  let unlock: () => void
   try {
-    database = await openDatabase(path, { busyTimeoutMs: BUSY_TIMEOUT_MS })
-    // No journal file: nothing is ever written in the transaction.
-    database.exec('PRAGMA journal_mode = MEMORY')
-    database.exec('BEGIN EXCLUSIVE')
+    unlock = await lockFile(path, `another process is writing to ${dir}`)
   } catch (error) {
-    database?.close()
-    if (isBusy(error)) throw await refusal(files, dir, error)
-    throw error
+    throw isBusy(error) ? await refusal(files, dir, error) : error
   }
   await writeOwner(files, dir)
-  return new HeldLock(files, dir, database)
+  return new HeldLock(files, dir, unlock)
 }
 
 class HeldLock implements WriterLock {
   readonly #files: FilePort
   readonly #dir: string
-  #database: Database | null
+  #unlock: (() => void) | null
 
-  constructor(files: FilePort, dir: string, database: Database) {
+  constructor(files: FilePort, dir: string, unlock: () => void) {
     this.#files = files
     this.#dir = dir
-    this.#database = database
+    this.#unlock = unlock
   }
 
   async release(): Promise<void> {
-    const database = this.#database
-    if (database === null) return
-    this.#database = null
+    const unlock = this.#unlock
+    if (unlock === null) return
+    this.#unlock = null
     // Before the lock goes: afterwards it could be another writer's file.
     await this.#files.remove(join(this.#dir, WRITER_FILE)).catch(() => {})
-    database.close()
+    unlock()
   }
 }
 

@@ -9,7 +9,7 @@ import { LedgerError } from '../../ledger/errors.ts'
 import { openDatabase } from './driver.ts'
 import type { Database } from './driver.ts'
 
-/** The owner before this one may be about to end. */
+/** The owner before this one may be about to end; and whoever looks whether there is an owner holds it for a moment. */
 const BUSY_TIMEOUT_MS = 500
 
 /**
