@@ -154,8 +154,9 @@ function defaultPassfile(env: Environment): string {
 
 /** The parameters that the URL gives. @throws TypeError */
 function readUrl(location: string): ReadonlyMap<Parameter, string> {
-  const [, authority, path, query] = /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/is.exec(location) ?? []
-  if (authority === undefined) throw new TypeError('a URL of PostgreSQL begins with postgres:// and has no line feeds')
+  if (/\p{Cc}/u.test(location)) throw new TypeError(`the URL has a control character, such as a line feed: ${ENCODE}`)
+  const [, authority, path, query] = /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/i.exec(location) ?? []
+  if (authority === undefined) throw new TypeError('a URL of PostgreSQL begins with postgres://')
   const said = new Map<Parameter, string>()
   const say = (name: Parameter, value: string): void => {
     if (said.has(name)) throw new TypeError(`the URL gives its ${name} twice`)
@@ -193,6 +194,7 @@ function readAuthority(text: string): { readonly hosts: string; readonly ports: 
       throw new TypeError(`the host must be NAME:PORT, with an IPv6 address in [ ]; or the password is not encoded: ${ENCODE}`)
     return { host: match[1] ?? decode(match[2] ?? ''), port: match[3] ?? '' }
   })
+  if (pairs.some(({ host }) => host.includes(','))) throw new TypeError('a host must not have a comma in its name')
   return { hosts: pairs.map(({ host }) => host).join(','), ports: pairs.map(({ port }) => port).join(',') }
 }
 
