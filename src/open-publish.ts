@@ -7,7 +7,7 @@ import type { PublishOptions, PublishReport } from './ledger/publish.ts'
 import { isNoKey } from './ledger/signing-keys.ts'
 import { AuditLedger } from './open.ts'
 import type { OpenOptions } from './open.ts'
-import { locate, openStore } from './open-store.ts'
+import { locate, openStore, shownLocation } from './open-store.ts'
 import { lockFile } from './stores/sql/lock.ts'
 
 export interface PublishLedgerOptions
@@ -44,7 +44,7 @@ export async function publishLedger(location: string | URL, dir: string, options
 function refuseLedgerAsFolder(location: string | URL, dir: string): void {
   const place = locate(location)
   const folder = resolve(dir)
-  if (place.kind !== 'memory' && (folder === place.path || folder.startsWith(place.path + sep)))
+  if ('path' in place && (folder === place.path || folder.startsWith(place.path + sep)))
     throw new RangeError(`${folder} is in the ledger itself: publish to a folder of its own`)
 }
 
@@ -72,7 +72,7 @@ async function checkpointOf(
     const checkpoint = await ledger.latestCheckpoint()
     if (checkpoint !== null) return { checkpoint, not_signed }
     throw new LedgerError('not_found', `the ledger has no checkpoint, and none can be signed: ${not_signed}`, {
-      location: String(location),
+      location: shownLocation(location),
     })
   } finally {
     await ledger.close()

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { LedgerError } from './ledger/errors.ts'
 import type { Store } from './ledger/store.ts'
+import { parseTarget, withoutPassword } from './stores/postgres/target.ts'
 
 export interface StoreOptions {
   /** Open for reading: any number of processes may, also while one writes. */
@@ -20,12 +21,19 @@ export interface StoreOptions {
   readonly store?: Store | undefined
 }
 
-export type Place = { readonly kind: 'memory' } | { readonly kind: 'jsonl' | 'sqlite'; readonly path: string }
+export type Place =
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'jsonl' | 'sqlite'; readonly path: string }
+  /** With its password: not for messages. */
+  | { readonly kind: 'postgres'; readonly url: string }
 
 const SQLITE_NAME = /\.(db|sqlite|sqlite3)$/i
 const JSONL_NAME = /\.(jsonl|ndjson|json|log|txt)$/i
 
-/** `./dir` → JSONL, `x.db` → SQLite, `memory:`; `jsonl:PATH`, `sqlite:PATH` and `file:` URLs likewise. */
+/**
+ * `./dir` → JSONL, `x.db` → SQLite, `memory:`; `jsonl:PATH`, `sqlite:PATH` and `file:` URLs likewise; `postgres:` URLs.
+ * @throws TypeError for what names no place; LedgerError `unsupported`
+ */
 export function locate(location: string | URL): Place {
   const text = location instanceof URL ? location.href : location
   if (typeof text !== 'string' || text === '') throw new TypeError('location must be a path or a URL')
@@ -35,10 +43,12 @@ export function locate(location: string | URL): Place {
   if (named !== null)
     return { kind: named[1]?.toLowerCase() as 'jsonl' | 'sqlite', path: resolve((named[2] as string).replace(/^\/\//, '')) }
   if (scheme === 'postgres' || scheme === 'postgresql') {
-    throw new LedgerError('unsupported', 'PostgreSQL is not supported by this version: give a folder (JSONL) or a file ….db (SQLite)')
+    // So that a mistake in it is told before anything is done.
+    parseTarget(text)
+    return { kind: 'postgres', url: text }
   }
   if (scheme !== undefined && scheme !== 'file' && text.includes('://')) {
-    throw new LedgerError('unsupported', `no store for ${scheme}: give a folder (JSONL), a file ….db (SQLite) or memory:`)
+    throw new LedgerError('unsupported', `no store for ${scheme}: give a folder (JSONL), a file ….db (SQLite), a postgres: URL or memory:`)
   }
   const path = scheme === 'file' ? fileURLToPath(text) : resolve(text)
   if (!existsSync(path)) return { kind: SQLITE_NAME.test(path) ? 'sqlite' : 'jsonl', path }
@@ -48,6 +58,11 @@ export function locate(location: string | URL): Place {
   return { kind: JSONL_NAME.test(path) ? 'jsonl' : 'sqlite', path }
 }
 
+/** A location as it may be shown: without the password of a URL. */
+export function shownLocation(location: string | URL): string {
+  return withoutPassword(String(location))
+}
+
 export async function openStore(location: string | URL, options: StoreOptions): Promise<Store> {
   if (options.store !== undefined) return options.store
   const place = locate(location)
@@ -55,6 +70,9 @@ export async function openStore(location: string | URL, options: StoreOptions): 
   const create = options.create ?? !readOnly
   // Each store brings its driver, so it is loaded only where it is used.
   if (place.kind === 'memory') return (await import('./stores/memory.ts')).openMemoryStore()
+  if (place.kind === 'postgres') {
+    throw new LedgerError('unsupported', 'PostgreSQL is not supported by this version: give a folder (JSONL) or a file ….db (SQLite)')
+  }
   if (place.kind === 'sqlite') {
     const { openSqliteStore } = await import('./stores/sqlite/index.ts')
     return openSqliteStore(place.path, { readOnly, create, ...(options.driver === undefined ? {} : { driver: options.driver }) })

@@ -27,8 +27,7 @@ export interface OpenedService {
 const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './text-worker.ts' : './text-worker.js', import.meta.url)
 
 /** Beside the ledger, and never inside its database, where filling it would take the lock that appends need. */
-function textIndexPath(place: Place): string | null {
-  if (place.kind === 'memory') return null
+function textIndexPath(place: Extract<Place, { readonly path: string }>): string | null {
   if (place.kind === 'sqlite') return `${place.path}-text`
   // One exported file has no place of its own.
   return statSync(place.path, { throwIfNoEntry: false })?.isDirectory() === true ? join(place.path, 'text.db') : null
@@ -53,10 +52,11 @@ export interface TextOptions extends StoreOptions {
 
 /** @param workerFile the thread's program */
 export function textIndexFor(location: string | URL, store: Store, options: TextOptions, workerFile: URL = WORKER_FILE): FullTextIndex {
-  const mode = options.fullText ?? 'on-demand'
   const driver = options.driver ?? 'node:sqlite'
   const place = options.store === undefined ? locate(location) : null
-  if (place === null || place.kind === 'memory') {
+  // A database that many machines write has no place beside it where one of them could keep an index.
+  const mode = place?.kind === 'postgres' ? 'off' : (options.fullText ?? 'on-demand')
+  if (place === null || !('path' in place)) {
     // No other thread can read it: the index is in this one, over the same store.
     const service = new TextService({ store, path: null, driver, step: SMALL_STEP })
     return new FullTextIndex({

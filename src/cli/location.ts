@@ -1,7 +1,7 @@
 /** Which ledger a command is about: its argument, else CORTEX_LEDGER. */
 import { AuditLedger } from '../open.ts'
 import type { OpenOptions } from '../open.ts'
-import { locate } from '../open-store.ts'
+import { locate, shownLocation } from '../open-store.ts'
 import { Misuse } from './errors.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -19,7 +19,7 @@ export function locationOf(
   try {
     locate(location)
   } catch (error) {
-    if (error instanceof TypeError) throw new Misuse(`${location} names no place: ${error.message}`)
+    if (error instanceof TypeError) throw new Misuse(`${shownLocation(location)} names no place: ${error.message}`)
     throw error
   }
   return location

@@ -7,6 +7,7 @@ import { Misuse } from './errors.ts'
 
 /** A path of the file system, or null for what is none. */
 async function pathOf(location: string): Promise<string | null> {
+  if (/^postgres(ql)?:\/\//i.test(location)) return null
   const path = location.startsWith('file:') ? fileURLToPath(location) : location.replace(/^(jsonl|sqlite):(\/\/)?/i, '')
   return realpath(path).catch(() => null)
 }

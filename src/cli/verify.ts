@@ -1,6 +1,7 @@
 /** `cortex-ledger verify`: what can be claimed of a ledger, what can't, and where it is broken. */
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
+import { shownLocation } from '../open-store.ts'
 import { verifyLedger } from '../open-verify.ts'
 import type { KeptCheckpoint, VerificationReport, VerifyOptions } from '../index.ts'
 import { readKeptCheckpoint, readTrustedKey } from '../ledger/evidence.ts'
@@ -109,7 +110,12 @@ Example:
       terminal.exitCode = report.ok ? EXIT.ok : EXIT.problems
       if (flags.quiet === true) return
       if (flags.json === true) await terminal.print(JSON.stringify(report))
-      else await terminal.print(reportText(report, { location, elapsed_ms, colours: terminal.colours, width: terminal.width }).join('\n'))
+      else
+        await terminal.print(
+          reportText(report, { location: shownLocation(location), elapsed_ms, colours: terminal.colours, width: terminal.width }).join(
+            '\n',
+          ),
+        )
     })
 }
 

@@ -51,12 +51,20 @@ const ROOMS = {
   'src/stores/tree/': ['src/verify/', 'src/ledger/'],
   'src/stores/jsonl/': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/tree/'],
   'src/stores/sqlite/': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/tree/'],
+  'src/stores/postgres/': ['src/verify/', 'src/ledger/', 'src/stores/tree/'],
   'src/stores/text/': ['src/verify/', 'src/ledger/', 'src/stores/sql/'],
   'src/stores/memory.ts': ['src/verify/', 'src/ledger/', 'src/stores/tree/'],
   'src/testing/': ['src/verify/', 'src/ledger/'],
   'src/witness/': ['src/verify/', 'src/ledger/', 'src/stores/sql/'],
   'src/web/': ['src/verify/'],
-  'src/open-store.ts': ['src/verify/', 'src/ledger/', 'src/stores/jsonl/', 'src/stores/sqlite/', 'src/stores/memory.ts'],
+  'src/open-store.ts': [
+    'src/verify/',
+    'src/ledger/',
+    'src/stores/jsonl/',
+    'src/stores/sqlite/',
+    'src/stores/postgres/',
+    'src/stores/memory.ts',
+  ],
   'src/open-text.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/text/', 'src/open-store.ts'],
   'src/text-worker.ts': ['src/open-text.ts', 'src/stores/sql/', 'src/stores/text/'],
   'src/open-audit.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts'],
@@ -132,12 +140,18 @@ test('packages that are imported are dependencies, and each is used', () => {
   ).toEqual([])
 })
 
-test('database drivers are imported only by the adapter and by the lock of the JSONL store', () => {
+test('database drivers are imported only by their adapters and by the lock of the JSONL store', () => {
   const wrong = sources
     .filter(({ imports }) => imports.includes('node:sqlite') || imports.includes('better-sqlite3'))
     .map(({ path }) => path)
     .filter((path) => !path.startsWith('src/stores/sql/') && !/^src\/stores\/jsonl\/[a-z-]*lock[a-z-]*\.ts$/.test(path))
   expect(wrong, 'go through src/stores/sql').toEqual([])
+  const drivers = ['pg', 'pg-copy-streams']
+  const elsewhere = sources
+    .filter(({ imports }) => imports.some((name) => drivers.includes(name)))
+    .map(({ path }) => path)
+    .filter((path) => path !== 'src/stores/postgres/driver.ts')
+  expect(elsewhere, 'go through src/stores/postgres/driver.ts').toEqual([])
 })
 
 test('src/verify is pure: nothing of Node.js, so that it runs in a browser', () => {
