@@ -2,9 +2,11 @@
 import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Clock } from './ledger/clock.ts'
 import { LedgerError } from './ledger/errors.ts'
 import type { Store } from './ledger/store.ts'
 import { parseTarget, withoutPassword } from './stores/postgres/target.ts'
+import type { LedgerWarning } from './ledger/warning.ts'
 
 export interface StoreOptions {
   /** Open for reading: any number of processes may, also while one writes. */
@@ -17,6 +19,10 @@ export interface StoreOptions {
   readonly index?: 'background' | 'off' | undefined
   /** SQLite: `node:sqlite` unless said. */
   readonly driver?: 'node:sqlite' | 'better-sqlite3' | undefined
+  /** PostgreSQL: records get their time from this clock, and not from the database's. */
+  readonly clock?: Clock | undefined
+  /** Hears of what a store can go on without. */
+  readonly onWarning?: ((warning: LedgerWarning) => void) | undefined
   /** A store of your own, in place of the one that the location names. */
   readonly store?: Store | undefined
 }
@@ -70,12 +76,15 @@ export async function openStore(location: string | URL, options: StoreOptions): 
   const create = options.create ?? !readOnly
   // Each store brings its driver, so it is loaded only where it is used.
   if (place.kind === 'memory') return (await import('./stores/memory.ts')).openMemoryStore()
-  if (place.kind === 'postgres') {
-    throw new LedgerError('unsupported', 'PostgreSQL is not supported by this version: give a folder (JSONL) or a file ….db (SQLite)')
-  }
   if (place.kind === 'sqlite') {
     const { openSqliteStore } = await import('./stores/sqlite/index.ts')
     return openSqliteStore(place.path, { readOnly, create, ...(options.driver === undefined ? {} : { driver: options.driver }) })
+  }
+  if (place.kind === 'postgres') {
+    const { openPostgresStore } = await import('./stores/postgres/index.ts')
+    // A clock of the caller's own counts more than the one that all writers share.
+    const { clock, onWarning } = options
+    return openPostgresStore(place.url, { readOnly, create, databaseClock: clock === undefined, onWarning })
   }
   const { openJsonlStore } = await import('./stores/jsonl/index.ts')
   return openJsonlStore(place.path, {

@@ -55,7 +55,7 @@ export function textIndexFor(location: string | URL, store: Store, options: Text
   const driver = options.driver ?? 'node:sqlite'
   const place = options.store === undefined ? locate(location) : null
   // A database that many machines write has no place beside it where one of them could keep an index.
-  const mode = place?.kind === 'postgres' ? 'off' : (options.fullText ?? 'on-demand')
+  const mode = options.fullText ?? (place?.kind === 'postgres' ? 'off' : 'on-demand')
   if (place === null || !('path' in place)) {
     // No other thread can read it: the index is in this one, over the same store.
     const service = new TextService({ store, path: null, driver, step: SMALL_STEP })

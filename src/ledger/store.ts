@@ -98,7 +98,7 @@ export const TALLY_COLUMNS = ['actor', 'action', 'outcome', 'type', 'stream', 'p
 export type TallyColumn = (typeof TALLY_COLUMNS)[number]
 
 export interface StoreDescription {
-  /** `memory`, `jsonl`, `sqlite`. */
+  /** `memory`, `jsonl`, `sqlite`, `postgres`. */
   readonly kind: string
   /** Bytes that the records take in the store. */
   readonly bytes: number
@@ -163,6 +163,14 @@ export interface AppendOptions {
   readonly newSegment?: boolean
 }
 
+/** The head is held. Exactly one of `append` and `release` is called, and ends the turn. */
+export interface Turn {
+  readonly state: StoreState
+  /** To the state's head. @throws LedgerError as `Store.append` */
+  append(records: readonly SealedRecord[]): Promise<void>
+  release(): Promise<void>
+}
+
 export interface Store {
   readonly kind: string
   /** The path or URL, for messages. */
@@ -180,6 +188,13 @@ export interface Store {
   state(request: StateRequest): Promise<StoreState>
   /** @throws LedgerError `head_moved` | `disk_full` | `io_error` | `read_only` | `locked`; nothing is written unless `details.outcome_unknown`. */
   append(records: readonly SealedRecord[], expected: Head, options?: AppendOptions): Promise<void>
+  /**
+   * Where many writers share the head: waits for the turn to append, and keeps all others out until it is over. Absent
+   * where nobody else writes, or writing is too quick for it to matter.
+   */
+  takeTurn?(request: StateRequest): Promise<Turn>
+  /** The clock that all writers share, µs since the epoch; absent or null where there is none. */
+  now?(): number | null
   /** For a process that is exiting, where nothing asynchronous runs any more; absent where a store can't. */
   readonly atExit?: ExitAppender
 

@@ -2,7 +2,7 @@ import type { LedgerError } from './errors.ts'
 
 /** Something the owner should know that is no error of a call of theirs. */
 export interface LedgerWarning {
-  readonly code: 'recording_failed' | 'torn_tail_moved' | 'checkpoint_failed' | 'quorum_missing' | 'witness_conflict'
+  readonly code: 'recording_failed' | 'torn_tail_moved' | 'checkpoint_failed' | 'quorum_missing' | 'witness_conflict' | 'partition_not_made'
   readonly message: string
   readonly error?: LedgerError
 }

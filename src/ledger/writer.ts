@@ -10,7 +10,7 @@ import type { AppendOutcome, BatchPlan, ClockNote, InclusionSource, Receipt } fr
 import { AppendQueue } from './queue.ts'
 import type { BatchLimits, QueueLimits, Waiting } from './queue.ts'
 import type { RecordSigning } from './record-signing.ts'
-import type { Head, SealedRecord, StateRequest, Store, StoreState } from './store.ts'
+import type { Head, SealedRecord, StateRequest, Store, StoreState, Turn } from './store.ts'
 
 export interface WriterOptions {
   /** Wall clock, µs since the epoch. */
@@ -32,6 +32,10 @@ export interface WriterOptions {
 const STREAMS_REMEMBERED_MAX = 20_000
 /** Races for the head that a batch may lose before its callers hear of it; each is another writer's success. */
 const RACES_MAX = 200
+/** How often a batch whose outcome is unknown is looked for and written anew, before its callers hear that nobody knows. */
+const LOOKS_MAX = 3
+/** After a lost race, so many batches wait for their turn, as long as others write too. */
+const TURNS = 32
 
 /** A batch of so many appends may be answered in two halves. */
 const HALVED_APPENDS_MIN = 512
@@ -65,6 +69,15 @@ async function answer(batch: readonly Waiting[], outcomes: readonly AppendOutcom
   return 'half'
 }
 
+/** A batch on its way. */
+interface Work {
+  readonly batch: readonly Waiting[]
+  /** How often its outcome was unknown. */
+  looks: number
+  /** The record that seals the live segment, which goes in front. */
+  sealing: Draft | null
+}
+
 export class Writer {
   readonly #store: Store
   readonly #options: WriterOptions
@@ -79,6 +92,8 @@ export class Writer {
   /** The records of the batch that was committed last. */
   #written: readonly SealedRecord[] = []
   #streams = new Map<string, number>()
+  /** Batches that are still to wait for their turn. */
+  #turnsLeft = 0
 
   constructor(store: Store, options: WriterOptions) {
     this.#store = store
@@ -155,43 +170,82 @@ export class Writer {
   }
 
   async #write(batch: readonly Waiting[]): Promise<readonly AppendOutcome[]> {
-    let looking = false
-    let sealing: Draft | null = null
+    const work: Work = { batch, looks: 0, sealing: null }
     for (let race = 0; ; race++) {
-      const state = await this.#state(batch, looking, sealing)
-      // A seal that may be there already is looked for like the rest of the batch; else it names the head, so it is made anew.
-      if (sealing === null || !state.runs.has(sealing.run_id)) sealing = await this.#sealing(batch, state.head)
-      const requests = sealing === null ? batch : [{ drafts: [sealing], stream: sealing.stream, expected: 'any' as const }, ...batch]
-      const { signing } = this.#options
-      const plan = planBatch(requests, state, this.#options.now(), this.#options.noteClock, this.#inclusion, signing?.ids)
-      // Crash point: nothing is written yet, and nothing will be where a signer fails. Where another writer is faster
-      // meanwhile, all is sealed and signed anew.
-      const records = signing === undefined ? plan.records : await signing.sign(plan.records, state.streams.get('ledger'))
       try {
-        if (records.length > 0) await this.#store.append(records, state.head, { newSegment: sealing !== null })
-        else if (await this.#isStale(plan, state.head)) continue
-        this.#remember(plan)
-        signing?.note(plan.streams.get('ledger'))
-        this.#written = records
-        if (sealing === null) return plan.outcomes
-        const [sealed, ...outcomes] = plan.outcomes
-        // Whoever asked for a new segment hears of the record that sealed the old one.
-        return outcomes.map((outcome, i) => (batch[i]?.newSegment === true ? (sealed as AppendOutcome) : outcome))
+        const outcomes = await this.#attempt(work)
+        if (outcomes !== null) return outcomes
       } catch (error) {
         this.#forget()
         if (!(error instanceof LedgerError)) throw error
         // Crash point: the write may have taken effect. Look, by run_id, and only then decide; never write twice.
         if (error.details.outcome_unknown === true) {
-          if (looking) throw error
-          looking = true
+          if (work.looks >= LOOKS_MAX) throw error
+          work.looks++
         } else if (error.code !== 'head_moved' || race >= RACES_MAX) {
-          throw error
+          // An attempt before may have taken effect, and nobody could look.
+          throw work.looks === 0 ? error : new LedgerError(error.code, error.message, { ...error.details, outcome_unknown: true })
+        } else if (this.#store.takeTurn !== undefined) {
+          this.#turnsLeft = TURNS
         } else if (race > 4) {
           // Others keep winning: step back for a moment, by chance, so that not all come again at once.
           await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(race, 20)))
         }
       }
     }
+  }
+
+  /** Looks, seals and writes; null where it is to be done again. */
+  async #attempt(work: Work): Promise<readonly AppendOutcome[] | null> {
+    const turn = await this.#turn(work)
+    let isOver = turn === null
+    try {
+      const state = turn === null ? await this.#state(work) : this.#taken(turn.state)
+      // A seal that may be there already is looked for like the rest of the batch; else it names the head, so it is made anew.
+      if (work.sealing === null || !state.runs.has(work.sealing.run_id)) work.sealing = await this.#sealing(work.batch, state.head)
+      const { batch, sealing } = work
+      const requests = sealing === null ? batch : [{ drafts: [sealing], stream: sealing.stream, expected: 'any' as const }, ...batch]
+      const { signing } = this.#options
+      const now = state.now ?? this.#store.now?.() ?? this.#options.now()
+      const plan = planBatch(requests, state, now, this.#options.noteClock, this.#inclusion, signing?.ids)
+      // Crash point: nothing is written yet, and nothing will be where a signer fails. Where another writer is faster
+      // meanwhile, all is sealed and signed anew.
+      const records = signing === undefined ? plan.records : await signing.sign(plan.records, state.streams.get('ledger'))
+      if (records.length > 0) {
+        isOver = true
+        await (turn === null ? this.#store.append(records, state.head, { newSegment: sealing !== null }) : turn.append(records))
+      } else if (turn === null && (await this.#isStale(plan, state.head))) return null
+      this.#remember(plan)
+      signing?.note(plan.streams.get('ledger'))
+      this.#written = records
+      if (sealing === null) return plan.outcomes
+      const [sealed, ...outcomes] = plan.outcomes
+      // Whoever asked for a new segment hears of the record that sealed the old one.
+      return outcomes.map((outcome, i) => (batch[i]?.newSegment === true ? (sealed as AppendOutcome) : outcome))
+    } finally {
+      if (!isOver) await turn?.release()
+    }
+  }
+
+  /**
+   * Alone, comparing the head is one round trip and no lock. Where others write too, all that was sealed and sent for a
+   * head that has moved was for nothing, so whoever lost a race waits for the turn from then on, until nobody else writes.
+   * After a write whose outcome is unknown `state` settles it, before anything else.
+   */
+  async #turn({ batch, looks, sealing }: Work): Promise<Turn | null> {
+    if (this.#turnsLeft === 0 || looks > 0 || this.#store.takeTurn === undefined) return null
+    const before = this.#head
+    this.#forget()
+    const turn = await this.#store.takeTurn(this.#needs({ batch, looks, sealing }))
+    const { head } = turn.state
+    this.#turnsLeft = before !== null && before.size === head.size ? this.#turnsLeft - 1 : TURNS
+    return turn
+  }
+
+  #taken(state: StoreState): StoreState {
+    this.#head = state.head
+    this.#streams = new Map(state.streams)
+    return { ...state, streams: this.#streams }
   }
 
   /**
@@ -212,9 +266,9 @@ export class Writer {
     return this.#options.sealSegment(head)
   }
 
-  /** What the batch needs to know. @param looking ask for every run_id: some of the batch may be there already */
-  async #state(batch: readonly Waiting[], looking: boolean, sealing: Draft | null): Promise<StoreState> {
-    const request = this.#needs(batch, looking, sealing)
+  /** What the batch needs to know. */
+  async #state(work: Work): Promise<StoreState> {
+    const request = this.#needs(work)
     if (this.#head !== null && request.streams.length === 0 && request.run_ids.length === 0) {
       return { head: this.#head, streams: this.#streams, runs: new Map(), now: null }
     }
@@ -223,19 +277,20 @@ export class Writer {
       this.#streams = new Map()
       this.#head = state.head
       // What was remembered is stale, and the request left out what was remembered: ask for it as well.
-      const again = this.#needs(batch, looking, sealing)
-      if (again.streams.length > request.streams.length) return this.#state(batch, looking, sealing)
+      const again = this.#needs(work)
+      if (again.streams.length > request.streams.length) return this.#state(work)
     }
     for (const [stream, version] of state.streams) this.#streams.set(stream, version)
     return { ...state, streams: this.#streams }
   }
 
-  #needs(batch: readonly Waiting[], looking: boolean, sealing: Draft | null): StateRequest {
+  #needs({ batch, looks, sealing }: Work): StateRequest {
     const streams = new Set<string>()
     const run_ids: string[] = sealing === null ? [] : [sealing.run_id]
     for (const append of batch) {
       for (const draft of append.drafts) {
-        if (!draft.fresh || looking) run_ids.push(draft.run_id)
+        // Some of a batch whose outcome is unknown may be there already.
+        if (!draft.fresh || looks > 0) run_ids.push(draft.run_id)
         // A stream that is named by a run_id made just now can't be there yet.
         if (!this.#streams.has(draft.stream) && !(draft.fresh && draft.stream === draft.run_id)) streams.add(draft.stream)
       }
@@ -268,7 +323,7 @@ export class Writer {
     this.#inFlight = []
     this.#closed = true
     this.#forget()
-    const state = store.state(this.#needs(rest, true, null))
+    const state = store.state(this.#needs({ batch: rest, looks: 1, sealing: null }))
     const { signing } = this.#options
     const plan = planBatch(rest, state, this.#options.now(), this.#options.noteClock, this.#inclusion, signing?.ids)
     if (plan.records.length === 0) return

@@ -1,0 +1,186 @@
+/** Appending over connections that may be lost at any moment: what is acknowledged stays, and nothing is written twice. */
+import { LedgerError } from '../../ledger/errors.ts'
+import type { Head, SealedRecord, StateRequest, StoreState, Turn } from '../../ledger/store.ts'
+import type { LedgerWarning } from '../../ledger/warning.ts'
+import { isConnectionLoss } from './errors.ts'
+import { Partitions } from './partitions.ts'
+import type { Session } from './session.ts'
+import type { Sessions } from './sessions.ts'
+import { appendRecords, hashAt, readState } from './writing.ts'
+import type { LedgerPlace } from './writing.ts'
+
+export interface AppendingOptions {
+  readonly sessions: Sessions
+  readonly place: LedgerPlace
+  readonly readOnly: boolean
+  /** The database's clock, or null where the process's own counts. */
+  readonly now: () => number | null
+  readonly warn: ((warning: LedgerWarning) => void) | undefined
+}
+
+const NOTHING: StateRequest = { streams: [], run_ids: [] }
+
+export class Appending {
+  readonly #options: AppendingOptions
+  readonly #partitions: Partitions
+  /** The end of the last append that was acknowledged: no server that has less is gone on with. */
+  #acknowledged: Head | null = null
+  /** Connections to a server that has at least that. */
+  readonly #trusted = new WeakSet<Session>()
+  #isUncertain = false
+
+  constructor(options: AppendingOptions) {
+    this.#options = options
+    this.#partitions = new Partitions(options.sessions, options.place, options.warn)
+  }
+
+  /** The answer to a commit was lost, so it is not known whether it took effect. */
+  get isUncertain(): boolean {
+    return this.#isUncertain
+  }
+
+  /** Many writers of one database go by its clock; where a program brings its own, that counts. */
+  withClock(state: StoreState): StoreState {
+    return { ...state, now: this.#options.now() }
+  }
+
+  async #session(): Promise<Session> {
+    const session = await this.#options.sessions.writer()
+    if (this.#trusted.has(session)) return session
+    try {
+      await this.#refuseOlder(session)
+    } catch (error) {
+      session.destroy()
+      throw error
+    }
+    this.#trusted.add(session)
+    return session
+  }
+
+  /** After a failover: a standby that was promoted and has not all that was acknowledged here must not be written to. */
+  async #refuseOlder(session: Session): Promise<void> {
+    const { place } = this.#options
+    const acknowledged = this.#acknowledged
+    if (acknowledged === null) return
+    const { head } = await readState(session, place, NOTHING)
+    if (head.size < acknowledged.size) {
+      throw new LedgerError(
+        'behind_checkpoint',
+        `${place.display} has ${head.size} records, fewer than the ${acknowledged.size} that were acknowledged to this process: the server that answers now is an older copy (a standby that was behind?). Nothing is recorded there; bring the right one back`,
+        { size: head.size, acknowledged: acknowledged.size },
+      )
+    }
+    const hash = head.size === acknowledged.size ? head.hash : await hashAt(session, place, acknowledged.size - 1)
+    if (hash !== acknowledged.hash) {
+      throw new LedgerError(
+        'forked',
+        `${place.display} has another record at position ${acknowledged.size - 1} than the one that was acknowledged to this process: the server that answers now went on without it. Nothing is recorded there; run verify --since with a checkpoint`,
+        { seq: acknowledged.size - 1, expected: acknowledged.hash, found: hash },
+      )
+    }
+  }
+
+  /**
+   * The state after a commit whose answer was lost. An empty change of the head, under its lock, waits for whoever still
+   * commits, and commits itself: then what is seen is as durable as any append, on the standbys too.
+   */
+  confirmed(request: StateRequest): Promise<StoreState> {
+    return this.#overLosses(async () => {
+      const session = await this.#session()
+      const warnings = session.warnings
+      const state = await session.transaction(async () => {
+        await session.query({ text: 'SELECT confirm_state($1)' }, [this.#options.place.id])
+        return readState(session, this.#options.place, request)
+      })
+      if (session.warnings !== warnings) throw this.#notWaitedFor()
+      this.#isUncertain = false
+      return this.withClock(state)
+    })
+  }
+
+  async append(records: readonly SealedRecord[], expected: Head): Promise<void> {
+    const last = records.at(-1)
+    if (last === undefined) return
+    await this.#partitions.ready(last.header.recorded_at)
+    const session = await this.#session()
+    await this.#heard(session, () => appendRecords(session, this.#options.place, records, expected))
+    this.#acknowledge(last, expected.size + records.length)
+  }
+
+  /** The head's lock, and what stands there: nobody else appends until the turn is over. */
+  takeTurn(request: StateRequest): Promise<Turn> {
+    return this.#overLosses(async () => {
+      const { place } = this.#options
+      const session = await this.#session()
+      const begun = session.query({ text: 'BEGIN' })
+      begun.catch(() => {})
+      let state: StoreState
+      try {
+        state = await readState(session, place, request, true)
+      } catch (error) {
+        await session.query({ text: 'ROLLBACK' }).catch(() => session.destroy())
+        throw error
+      }
+      return {
+        state: this.withClock(state),
+        append: async (records) => {
+          const last = records.at(-1) as SealedRecord
+          await this.#heard(session, async () => {
+            const appended = appendRecords(session, place, records, state.head)
+            // One round trip for both: where the append fails, the commit rolls back.
+            const committed = session.query({ text: 'COMMIT' })
+            committed.catch(() => {})
+            await appended
+            await committed
+          })
+          this.#acknowledge(last, state.head.size + records.length)
+        },
+        release: async () => {
+          await session.query({ text: 'ROLLBACK' }).catch(() => session.destroy())
+        },
+      }
+    })
+  }
+
+  /** `work` commits: where its answer is lost, nobody knows. */
+  async #heard(session: Session, work: () => Promise<void>): Promise<void> {
+    const warnings = session.warnings
+    try {
+      await work()
+    } catch (error) {
+      if (!(error instanceof LedgerError) || !isConnectionLoss(error)) throw error
+      this.#isUncertain = true
+      session.destroy()
+      const { code, message, details } = error
+      throw new LedgerError(code, message, { ...details, outcome_unknown: true })
+    }
+    if (session.warnings === warnings) return
+    this.#isUncertain = true
+    throw this.#notWaitedFor()
+  }
+
+  /** The server says so by a warning, and then that all is well: it was told to stop waiting for its standby. */
+  #notWaitedFor(): LedgerError {
+    return new LedgerError(
+      'io_error',
+      `${this.#options.place.display} stopped waiting for its standby: it is not known whether what was committed is there, too`,
+      { outcome_unknown: true },
+    )
+  }
+
+  #acknowledge(last: SealedRecord, size: number): void {
+    this.#acknowledged = { size, hash: last.hash, recorded_at: last.header.recorded_at }
+    this.#partitions.lookAhead(last.header.recorded_at)
+  }
+
+  /** Begun again over lost connections: it changes nothing. */
+  async #overLosses<T>(work: () => Promise<T>): Promise<T> {
+    for (const deadline = performance.now() + this.#options.sessions.patience_ms; ;) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!isConnectionLoss(error) || performance.now() >= deadline) throw error
+      }
+    }
+  }
+}

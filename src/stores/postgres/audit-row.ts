@@ -1,0 +1,176 @@
+/** One row against its own record: does every column that queries look at say what header and entry say? */
+import { indexedName } from '../../ledger/filter.ts'
+import type { AuditSink } from '../../ledger/store.ts'
+import type { RecordHeader } from '../../verify/header.ts'
+import { splitLine } from '../../verify/record.ts'
+import type { LineSlices } from '../../verify/record.ts'
+import { lineSql } from './schema-functions.ts'
+import type { CopiedRow } from './copy-out.ts'
+import { timeMicros } from './times.ts'
+
+const TEXT_COLUMNS = [
+  'run_id',
+  'stream',
+  'type',
+  'actor',
+  'action',
+  'outcome',
+  'correlation_id',
+  'causation_id',
+  'provider',
+  'model',
+] as const
+type TextColumn = (typeof TEXT_COLUMNS)[number]
+/** Whose lengths must be those of the line's parts. */
+const PARTS = ['hash', 'header', 'signatures', 'salt'] as const
+
+/** What is read of a row: numbers, texts, tags, lengths of parts, the line. */
+export const ROW_SQL = [
+  'a.seq',
+  'a.recorded_at',
+  'a.occurred_at',
+  'a.stream_version',
+  ...TEXT_COLUMNS.map((column) => `a.${column}`),
+  'array_to_json(a.tags)::text',
+  ...PARTS.map((part) => `octet_length(a.${part})`),
+  lineSql('a'),
+].join(', ')
+
+const FIRST_TEXT = 4
+const TAGS = FIRST_TEXT + TEXT_COLUMNS.length
+const FIRST_PART = TAGS + 1
+const LINE = FIRST_PART + PARTS.length
+export const ROW_COLUMNS = LINE + 1
+
+/** PostgreSQL counts µs from 2000-01-01. */
+const POSTGRES_EPOCH_US = 946_684_800_000_000n
+
+interface Difference {
+  readonly expected: string
+  readonly found: string
+}
+
+export class RowAudit {
+  readonly #sink: AuditSink
+
+  constructor(sink: AuditSink) {
+    this.#sink = sink
+  }
+
+  /** Hands the row's line on; gives the row's seq. */
+  check(row: CopiedRow): bigint {
+    const seq = row.bytes.readBigInt64BE(row.starts[0])
+    const start = row.starts[LINE] as number
+    const end = start + (row.lengths[LINE] as number)
+    const number = Number(seq)
+    this.#sink.line(row.bytes, start, end, number)
+    const difference = compare(row, start, end)
+    if (difference !== null) this.#sink.problem({ code: 'column_mismatch', seq: number, ...difference, where: { row: number } })
+    return seq
+  }
+}
+
+function compare(row: CopiedRow, start: number, end: number): Difference | null {
+  const slices = splitLine(row.bytes, start, end)
+  // Where the line or its header is malformed, the sink has seen it.
+  if (slices === null) return null
+  const parts = compareParts(row, slices)
+  if (parts !== null) return parts
+  const header = parse(row.bytes, slices.header_start, slices.header_end) as RecordHeader | null
+  return header === null ? null : compareColumns(row, header, slices)
+}
+
+function parse(bytes: Buffer, start: number, end: number): Readonly<Record<string, unknown>> | null {
+  try {
+    return JSON.parse(bytes.toString('utf8', start, end))
+  } catch {
+    return null
+  }
+}
+
+/**
+ * The line's parts must be what the columns hold. Bytes that were moved from one column to its neighbour would give the
+ * same line, but the head is read from the hash column alone.
+ */
+function compareParts(row: CopiedRow, slices: LineSlices): Difference | null {
+  const lengths = [
+    slices.hash_end - slices.hash_start,
+    slices.header_end - slices.header_start,
+    slices.signatures_start === -1 ? -1 : slices.signatures_end - slices.signatures_start,
+    slices.salt_start === -1 ? -1 : slices.salt_end - slices.salt_start,
+  ]
+  for (let i = 0; i < PARTS.length; i++) {
+    const at = FIRST_PART + i
+    const found = row.lengths[at] === -1 ? -1 : row.bytes.readInt32BE(row.starts[at])
+    const expected = lengths[i] as number
+    if (found !== expected) return differ(PARTS[i] as string, bytesText(expected), bytesText(found))
+  }
+  return null
+}
+
+function bytesText(length: number): string | null {
+  return length === -1 ? null : `${length} bytes`
+}
+
+function differ(column: string, expected: unknown, found: unknown): Difference {
+  return { expected: `${column}=${spell(expected ?? 'NULL')}`, found: `${column}=${spell(found ?? 'NULL')}` }
+}
+
+/** A header that was tampered with may hold anything, also objects that `String` throws at. */
+function spell(value: unknown): string {
+  return typeof value === 'string' ? value : typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? 'NULL')
+}
+
+function long(row: CopiedRow, column: number): bigint {
+  return row.bytes.readBigInt64BE(row.starts[column])
+}
+
+function text(row: CopiedRow, column: number): string | null {
+  const length = row.lengths[column] as number
+  const start = row.starts[column] as number
+  return length === -1 ? null : row.bytes.toString('utf8', start, start + length)
+}
+
+function compareColumns(row: CopiedRow, header: RecordHeader, slices: LineSlices): Difference | null {
+  try {
+    const numbers = [
+      ['seq', BigInt(header.seq), long(row, 0)],
+      ['recorded_at', timeMicros(header.recorded_at), long(row, 1) + POSTGRES_EPOCH_US],
+      ['occurred_at', timeMicros(header.timestamp), long(row, 2) + POSTGRES_EPOCH_US],
+      ['stream_version', BigInt(header.stream_version), long(row, 3)],
+    ] as const
+    for (const [column, expected, found] of numbers) if (expected !== found) return differ(column, expected, found)
+  } catch {
+    // The header can't say: it is malformed, and the sink has seen it.
+    return null
+  }
+  const names = entryNames(row, slices)
+  for (const [i, column] of TEXT_COLUMNS.entries()) {
+    const found = text(row, FIRST_TEXT + i)
+    const expected = isName(column) ? (names === null ? found : names[column]) : (header[column] ?? null)
+    if (expected !== found) return differ(column, expected, found)
+  }
+  const tags = header.tags === undefined ? null : JSON.stringify(header.tags)
+  const foundTags = text(row, TAGS)
+  return tags === foundTags ? null : differ('tags', tags, foundTags)
+}
+
+type Name = 'provider' | 'model'
+
+function isName(column: TextColumn): column is Name {
+  return column === 'provider' || column === 'model'
+}
+
+const PROVIDER_KEY = Buffer.from('"provider_name":')
+const MODEL_KEY = Buffer.from('"model_name":')
+
+/** Provider and model as the entry has them; null where it is withheld or unreadable, so that nobody can say. */
+function entryNames({ bytes }: CopiedRow, slices: LineSlices): Readonly<Record<Name, string | null>> | null {
+  if (slices.salt_start === -1) return null
+  const entryBytes = bytes.subarray(slices.entry_start, slices.entry_end)
+  // Finding bytes is many times faster than parsing, and many events have neither.
+  if (!entryBytes.includes(PROVIDER_KEY) && !entryBytes.includes(MODEL_KEY)) return { provider: null, model: null }
+  const entry = parse(bytes, slices.entry_start, slices.entry_end)
+  if (entry === null) return null
+  return { provider: indexedName(entry['provider_name']), model: indexedName(entry['model_name']) }
+}

@@ -1,0 +1,59 @@
+/** Making the tables, and bringing older ones up to date: by numbered migrations, once, however many processes try. */
+import { LedgerError } from '../../ledger/errors.ts'
+import type { Session } from './session.ts'
+import { MIGRATIONS, SCHEMA_VERSION } from './schema.ts'
+
+/** 0 where there are no tables of ours in the schema. @throws LedgerError `newer_format` | `not_a_ledger` */
+export async function schemaVersion(session: Session, schema: string, display: string): Promise<number> {
+  const [found] = await session.query(
+    { text: `SELECT to_regclass($1 || '.schema_version'), to_regclass($1 || '.audit_log'), to_regnamespace($1)` },
+    [quoted(schema)],
+  )
+  const [versions, log] = found ?? []
+  if (versions === null || versions === undefined) {
+    if (log === null || log === undefined) return 0
+    throw new LedgerError(
+      'not_a_ledger',
+      `the schema ${schema} of ${display} has a table audit_log that is not ours: give another one by ?schema=`,
+    )
+  }
+  const [row] = await session.query({ text: `SELECT max(version) FROM ${quoted(schema)}.schema_version` })
+  const version = Number(row?.[0] ?? 0)
+  if (version > SCHEMA_VERSION)
+    throw new LedgerError(
+      'newer_format',
+      `the tables in ${display} are of a newer version (${version}; this one knows ${SCHEMA_VERSION}): install a newer cortex-ledger`,
+      { schema: version },
+    )
+  return version
+}
+
+export function quoted(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`
+}
+
+/**
+ * Brings the tables up to date, all of it or nothing. Needs the right to make a schema in the database, or to make
+ * tables in the schema that is there.
+ * @throws LedgerError as `schemaVersion`, and `read_only` where this role may not
+ */
+export async function migrate(session: Session, schema: string, display: string): Promise<void> {
+  await session.transaction(async () => {
+    await session.query({ text: 'SELECT pg_advisory_xact_lock(hashtext($1))' }, [`cortex-ledger migrate ${schema}`])
+    // Another process may have been faster.
+    const version = await schemaVersion(session, schema, display)
+    if (version === SCHEMA_VERSION) return
+    // Not CREATE SCHEMA IF NOT EXISTS: that asks for the right to make one even where it is there.
+    const [there] = await session.query({ text: 'SELECT to_regnamespace($1)' }, [quoted(schema)])
+    if (there?.[0] === null) await session.query({ text: `CREATE SCHEMA ${quoted(schema)}` })
+    await session.query({ text: `SET LOCAL search_path = ${quoted(schema)}, pg_temp` })
+    await session.query({
+      text: `CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
+    })
+    for (let next = version; next < SCHEMA_VERSION; next++) {
+      const sql = (MIGRATIONS[next] as (schema: string) => string)(quoted(schema))
+      await session.query({ text: sql })
+      await session.query({ text: `INSERT INTO schema_version (version) VALUES (${next + 1})` })
+    }
+  })
+}

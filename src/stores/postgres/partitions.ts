@@ -1,0 +1,63 @@
+/** Partitions are made ahead by whoever writes: no job has to run. */
+import type { LedgerWarning } from '../../ledger/warning.ts'
+import type { Sessions } from './sessions.ts'
+import type { LedgerPlace } from './writing.ts'
+
+/** Months that there are partitions for, from the one of the last record on. */
+const MONTHS_AHEAD = 4
+/** How long making one may wait for those who read: longer, and whoever reads next would wait behind it. */
+const LOCK_TIMEOUT_MS = 2000
+/** How often it is looked at, ms. */
+const LOOK_EVERY_MS = 3_600_000
+
+export class Partitions {
+  readonly #sessions: Sessions
+  readonly #place: LedgerPlace
+  readonly #warn: ((warning: LedgerWarning) => void) | undefined
+  /** Months (`2026-11`) that are known to have their partition. */
+  readonly #known = new Set<string>()
+  #looked = -Infinity
+  #looking: Promise<void> | null = null
+
+  constructor(sessions: Sessions, place: LedgerPlace, warn: ((warning: LedgerWarning) => void) | undefined) {
+    this.#sessions = sessions
+    this.#place = place
+    this.#warn = warn
+  }
+
+  /** Before an append into a month that is not known yet. Where it can't be made, the default partition takes the records. */
+  async ready(recorded_at: string): Promise<void> {
+    if (this.#known.has(recorded_at.slice(0, 7))) return
+    await this.#look(recorded_at)
+    // Whatever came of it: not before each append again.
+    this.#known.add(recorded_at.slice(0, 7))
+  }
+
+  /** Now and then, behind an append. */
+  lookAhead(recorded_at: string): void {
+    if (performance.now() - this.#looked < LOOK_EVERY_MS) return
+    void this.#look(recorded_at)
+  }
+
+  #look(recorded_at: string): Promise<void> {
+    this.#looking ??= this.#make(recorded_at).finally(() => (this.#looking = null))
+    return this.#looking
+  }
+
+  async #make(recorded_at: string): Promise<void> {
+    this.#looked = performance.now()
+    try {
+      await this.#sessions.reading((session) =>
+        session.transaction(async () => {
+          await session.query({ text: `SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}` })
+          await session.query({ text: 'SELECT ensure_partitions($1, $2)' }, [recorded_at, MONTHS_AHEAD])
+        }),
+      )
+    } catch (error) {
+      this.#warn?.({
+        code: 'partition_not_made',
+        message: `the partitions of ${this.#place.display} for ${recorded_at.slice(0, 7)} and after could not be made (${error instanceof Error ? error.message : String(error)}): records of a month without one go into audit_log_default, and are moved when it is made`,
+      })
+    }
+  }
+}

@@ -1,0 +1,65 @@
+/** Who may do what, as roles that nobody logs in by: an owner grants them to the users of programs and people. */
+import { LedgerError } from '../../ledger/errors.ts'
+import { connect } from './connect.ts'
+import { migrate, quoted } from './migrate.ts'
+import { ServerClock, Session } from './session.ts'
+import { parseTarget } from './target.ts'
+
+export const ROLES = ['writer', 'reader', 'auditor', 'retention'] as const
+export type LedgerRole = (typeof ROLES)[number]
+
+/** Columns that say nothing of what was said: what comes from the entry is not among them. */
+const HEADER_COLUMNS =
+  'seq, recorded_at, occurred_at, stream_version, ledger_id, run_id, stream, type, actor, action, outcome, correlation_id, causation_id, tags, hash, header, signatures'
+
+const APPEND_TYPES = `integer, bigint, text, text, bigint, timestamptz[], timestamptz[], bigint[]${', text[]'.repeat(16)}`
+
+function grants(name: (role: LedgerRole) => string, schema: string): string[] {
+  const all = ROLES.map(name).join(', ')
+  const seeing = [name('writer'), name('reader'), name('retention')].join(', ')
+  return [
+    `GRANT USAGE ON SCHEMA ${schema} TO ${all}`,
+    `GRANT SELECT ON schema_version, ledgers, heads, run_keys, tree_hashes, ledger_texts, audit_headers TO ${all}`,
+    `GRANT EXECUTE ON FUNCTION read_state(integer, text[], text[]), default_partition_rows() TO ${all}`,
+    `GRANT SELECT ON audit_log, audit_records TO ${seeing}`,
+    `GRANT SELECT (${HEADER_COLUMNS}) ON audit_log TO ${name('auditor')}`,
+    // Records come in by one function; what is derived from them is nobody's truth.
+    `GRANT EXECUTE ON FUNCTION append_records(${APPEND_TYPES}), lock_state(integer, text[], text[]), confirm_state(integer),
+      ensure_partitions(timestamptz, integer) TO ${name('writer')}`,
+    `GRANT INSERT, UPDATE, DELETE ON tree_hashes, ledger_texts TO ${name('writer')}`,
+    `GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz, integer) TO ${name('retention')}`,
+  ]
+}
+
+/**
+ * Makes the tables where there are none, and the roles `<schema>_writer`, `_reader`, `_auditor` and `_retention`, or grants
+ * them again what they may do. Needs CREATEROLE, and the tables' owner; no superuser.
+ * @returns the names of the roles
+ * @throws LedgerError `read_only` where this user may not, `not_a_ledger`, `newer_format`, `io_error`
+ */
+export async function makeRoles(url: string): Promise<string[]> {
+  const target = parseTarget(url)
+  const connection = await connect(target, { need: 'primary', patience_ms: 5000 })
+  const session = new Session(connection, { display: target.display, clock: new ServerClock(), timeout_ms: 60_000 })
+  try {
+    await migrate(session, target.schema, target.display)
+    const names = ROLES.map((role) => `${target.schema}_${role}`)
+    await session.transaction(async () => {
+      const known = await session.query({ text: 'SELECT rolname FROM pg_roles WHERE rolname = ANY ($1)' }, [`{${names.join(',')}}`])
+      const there = new Set(known.map(([name]) => name))
+      for (const name of names) if (!there.has(name)) await session.query({ text: `CREATE ROLE ${quoted(name)} NOLOGIN` })
+      const named = (role: LedgerRole): string => quoted(`${target.schema}_${role}`)
+      for (const text of grants(named, quoted(target.schema))) await session.query({ text })
+    })
+    return names
+  } catch (error) {
+    if (!(error instanceof LedgerError) || error.code !== 'read_only') throw error
+    throw new LedgerError(
+      'read_only',
+      `${target.user} may not make the roles of ${target.display}: connect as the owner of its tables, with CREATEROLE (${error.message})`,
+      { ...error.details, cause: error },
+    )
+  } finally {
+    await session.end()
+  }
+}

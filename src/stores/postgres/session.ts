@@ -1,0 +1,117 @@
+/** One connection, as the rest of this store uses it: rows of texts, errors of the ledger, and a server's clock. */
+import { LedgerError } from '../../ledger/errors.ts'
+import type { PostgresConnection } from './connect.ts'
+import { asPostgresError } from './errors.ts'
+
+/** A statement with a name is parsed once a connection. */
+export interface Statement {
+  readonly name?: string
+  readonly text: string
+}
+
+export type Parameter = string | number | Buffer | null
+/** Values in PostgreSQL's text form. */
+export type Row = readonly (string | null)[]
+
+/** The server's clock, as far as it was heard. µs since the epoch. */
+export class ServerClock {
+  #offset_us: number | null = null
+
+  heard(now_us: number): void {
+    this.#offset_us = now_us - performance.now() * 1000
+  }
+
+  /** Null where nobody has asked it yet. */
+  now(): number | null {
+    return this.#offset_us === null ? null : Math.round(performance.now() * 1000 + this.#offset_us)
+  }
+}
+
+export interface SessionOptions {
+  /** The URL without password, for messages. */
+  readonly display: string
+  readonly clock: ServerClock
+  /** How long a statement may take before the connection is taken for lost, ms. */
+  readonly timeout_ms: number
+}
+
+export class Session {
+  readonly connection: PostgresConnection
+  readonly clock: ServerClock
+  readonly #options: SessionOptions
+  #isOver = false
+  #warnings = 0
+
+  constructor(connection: PostgresConnection, options: SessionOptions) {
+    this.connection = connection
+    this.clock = options.clock
+    this.#options = options
+    connection.client.on('notice', ({ severity }) => {
+      if (severity === 'WARNING') this.#warnings++
+    })
+  }
+
+  get isLost(): boolean {
+    return this.#isOver || this.connection.lost !== null
+  }
+
+  /** Warnings that the server has sent so far: a commit that was not waited for on a standby is one. */
+  get warnings(): number {
+    return this.#warnings
+  }
+
+  /** @throws LedgerError */
+  async query(statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+    if (this.isLost) throw this.connection.lost ?? this.#lost()
+    const timer = setTimeout(() => this.destroy(), this.#options.timeout_ms)
+    try {
+      // Without parameters it may be several statements, of which the last one's rows count.
+      const result = await this.connection.client.query<(string | null)[]>({
+        ...statement,
+        ...(values.length === 0 ? {} : { values: [...values] }),
+        rowMode: 'array',
+        types: TEXTS,
+      })
+      return Array.isArray(result) ? (result.at(-1) as typeof result).rows : result.rows
+    } catch (error) {
+      throw asPostgresError(error, statement.name ?? 'asking', this.#options)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** `work` in one transaction, which is rolled back where it fails. */
+  async transaction<T>(work: () => Promise<T>): Promise<T> {
+    const begun = this.query({ text: 'BEGIN' })
+    begun.catch(() => {})
+    try {
+      const result = await work()
+      await begun
+      await this.query({ text: 'COMMIT' })
+      return result
+    } catch (error) {
+      await this.query({ text: 'ROLLBACK' }).catch(() => this.destroy())
+      throw error
+    }
+  }
+
+  /** Whatever waits for an answer hears that the connection is lost. */
+  destroy(): void {
+    this.#isOver = true
+    this.connection.destroy()
+  }
+
+  async end(): Promise<void> {
+    this.#isOver = true
+    if (this.connection.lost === null) await this.connection.close()
+  }
+
+  #lost(): LedgerError {
+    return new LedgerError('io_error', `the connection to ${this.#options.display} is lost; it is made again by itself`, {
+      connection_lost: true,
+    })
+  }
+}
+
+const asIs = (value: unknown): unknown => value
+const TEXTS = { getTypeParser: () => asIs } as never

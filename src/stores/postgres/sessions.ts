@@ -1,0 +1,120 @@
+/** The connections of one store: one to append by, and some to read by. Each is made when it is needed, and again when it is lost. */
+import { LedgerError } from '../../ledger/errors.ts'
+import { isConnectionLoss } from './errors.ts'
+import type { Session } from './session.ts'
+
+export interface SessionsOptions {
+  /** Makes a connection; waits for a server as long as it may. */
+  readonly open: (signal: AbortSignal, manner?: { readonly pipeline: boolean }) => Promise<Session>
+  readonly location: string
+  /** How long work that may be begun again is, over lost connections, ms. */
+  readonly patience_ms: number
+}
+
+/** Connections that read at once; more reads wait for their turn. */
+const READERS_MAX = 4
+
+export class Sessions {
+  readonly #options: SessionsOptions
+  readonly #closing = new AbortController()
+  #writer: Promise<Session> | null = null
+  readonly #idle: Session[] = []
+  readonly #all = new Set<Session>()
+  #readers = 0
+  #waiting: (() => void)[] = []
+
+  constructor(options: SessionsOptions) {
+    this.#options = options
+  }
+
+  get patience_ms(): number {
+    return this.#options.patience_ms
+  }
+
+  get isClosed(): boolean {
+    return this.#closing.signal.aborted
+  }
+
+  assertOpen(): void {
+    if (this.isClosed) throw new LedgerError('closed', `the ledger ${this.#options.location} is closed: open it again`)
+  }
+
+  async #open(): Promise<Session> {
+    this.assertOpen()
+    const session = await this.#options.open(this.#closing.signal)
+    if (this.isClosed) {
+      await session.end()
+      this.assertOpen()
+    }
+    this.#all.add(session)
+    return session
+  }
+
+  /** The connection that appends. Whoever uses it is alone: the ledger's writer does one thing at a time. */
+  async writer(): Promise<Session> {
+    this.assertOpen()
+    const known = await this.#writer?.catch(() => null)
+    if (known !== undefined && known !== null && !known.isLost) return known
+    if (known !== undefined && known !== null) this.#all.delete(known)
+    this.#writer = this.#open()
+    return this.#writer
+  }
+
+  async #reader(): Promise<Session> {
+    while (this.#readers >= READERS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    this.assertOpen()
+    this.#readers++
+    try {
+      for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+        if (!idle.isLost) return idle
+        this.#all.delete(idle)
+      }
+      return await this.#open()
+    } catch (error) {
+      this.#leave()
+      throw error
+    }
+  }
+
+  #leave(): void {
+    this.#readers--
+    this.#waiting.shift()?.()
+  }
+
+  #release(session: Session): void {
+    if (session.isLost) this.#all.delete(session)
+    else this.#idle.push(session)
+    this.#leave()
+  }
+
+  /** Work on a connection that reads. It is begun again where the connection is lost, so it must change nothing. */
+  async reading<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const deadline = performance.now() + this.#options.patience_ms
+    for (;;) {
+      this.assertOpen()
+      const session = await this.#reader()
+      try {
+        return await work(session)
+      } catch (error) {
+        if (this.isClosed || !isConnectionLoss(error) || performance.now() >= deadline) throw error
+        session.destroy()
+      } finally {
+        this.#release(session)
+      }
+    }
+  }
+
+  /** A connection for streams of rows, which the caller ends. */
+  async streaming(): Promise<Session> {
+    this.assertOpen()
+    return this.#options.open(this.#closing.signal, { pipeline: false })
+  }
+
+  async close(): Promise<void> {
+    if (this.isClosed) return
+    this.#closing.abort()
+    for (const wake of this.#waiting.splice(0)) wake()
+    await this.#writer?.catch(() => {})
+    await Promise.all([...this.#all].map((session) => session.end()))
+  }
+}
