@@ -57,10 +57,24 @@ describe('the command itself', () => {
     writeFileSync(join(dir, 'text.db'), 'This is a text and no database, whatever its name says.'.repeat(20))
     mkdirSync(join(dir, 'folder'))
     writeFileSync(join(dir, 'folder', 'file'), '')
-    for (const location of [join(dir, 'text.db'), join(dir, 'folder'), 'postgres://localhost/x', 's3://bucket/x']) {
+    for (const location of [join(dir, 'text.db'), join(dir, 'folder'), 's3://bucket/x']) {
       const { code, stdout, stderr } = await run(['query', location])
       expect([location, code, stdout]).toEqual([location, 3, ''])
       expect(stderr).toMatch(/^error: (not_a_ledger|not_found|damaged|unsupported): /)
+    }
+  })
+
+  test('no message has the password of a URL', async () => {
+    for (const [location, code] of [
+      ['postgres://u:hunter2@127.0.0.1:1/d?colour=red', 2],
+      // Refused before anything is connected to.
+      ['postgres://u:hunter2@127.0.0.1:1/d?sslmode=require&sslrootcert=/not/there', 3],
+    ] as const) {
+      for (const command of ['query', 'verify', 'stats']) {
+        const ended = await run([command, location])
+        expect([command, ended.code, ended.stdout]).toEqual([command, code, ''])
+        expect(ended.stderr).not.toContain('hunter2')
+      }
     }
   })
 

@@ -199,7 +199,10 @@ const SETTINGS: Readonly<Record<string, string | number>> = {
 const running = new Set<LocalCluster>()
 // A test process that ends by itself leaves no server behind.
 process.on('exit', () => {
-  for (const cluster of running) cluster.killNow()
+  for (const cluster of running) {
+    cluster.killNow()
+    cluster.remove()
+  }
 })
 
 class LocalCluster implements Cluster {
@@ -306,9 +309,13 @@ class LocalCluster implements Cluster {
     await this.#exited
   }
 
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
+  }
+
   async stop(): Promise<void> {
     await this.shutdown()
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
+    this.remove()
   }
 }
 

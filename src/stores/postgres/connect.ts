@@ -44,7 +44,7 @@ export interface PostgresConnection {
   readonly server: PostgresServer
   /** Why the session is over; null while it lives. */
   readonly lost: LedgerError | null
-  /** Never rejects; a statement under way is finished first. */
+  /** Never rejects. Statements under way have 2 s to finish. */
   close(): Promise<void>
   /** At once: what is under way fails. */
   destroy(): void
@@ -99,7 +99,8 @@ export async function connect(target: PostgresTarget, options: ConnectOptions): 
     if (left_ms <= 0 || failures.every(({ isFinal }) => isFinal)) throw summary(failures, target)
     const pause_ms = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(round, 10), PAUSE_MS_MAX) * (0.5 + Math.random() / 2)
     // When the time is up, once more.
-    await sleep(Math.min(pause_ms, left_ms), undefined, options.signal === undefined ? {} : { signal: options.signal })
+    await sleep(Math.min(pause_ms, left_ms), undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(() => {})
+    options.signal?.throwIfAborted()
   }
 }
 

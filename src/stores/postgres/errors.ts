@@ -8,7 +8,7 @@ import type { LedgerErrorCode } from '../../ledger/errors.ts'
 interface Meaning {
   readonly code: LedgerErrorCode
   readonly advice: string
-  /** The session is over, or never began. */
+  /** The session is over, or the server is not there to begin one. */
   readonly lost?: true
 }
 
@@ -108,8 +108,9 @@ export function isConnectionLoss(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const { code, severity } = error as RawError
   const sqlstate = sqlStateOf(error)
-  // FATAL ends the session, PANIC the server.
-  if (sqlstate !== null) return meaningOf(sqlstate)?.lost === true || severity === 'FATAL' || severity === 'PANIC'
+  // FATAL ends the session, PANIC the server. A refusal at its beginning is FATAL too, but then there was none to lose.
+  if (sqlstate !== null)
+    return meaningOf(sqlstate)?.lost === true || ((severity === 'FATAL' || severity === 'PANIC') && !/^(28|3D|42)/.test(sqlstate))
   if (typeof code === 'string' && NETWORK_CODES.has(code)) return true
   // A Unix socket that is not there.
   return (code === 'ENOENT' && (error as RawError).syscall === 'connect') || DRIVER_LOST.test(error.message)

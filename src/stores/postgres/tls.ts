@@ -65,7 +65,8 @@ export function asTlsError(error: Error, target: PostgresTarget, host: PostgresH
   const place = `${host.host}:${host.port}`
   const details = { cause: error, host: place }
   if (error.message === 'The server does not support SSL connections') {
-    const isDefault = target.sslmode === null ? ' (the default for a host that is not on this machine)' : ''
+    const reason = isLocal(host) ? 'since certificates are named' : 'the default for a host that is not on this machine'
+    const isDefault = target.sslmode === null ? ` (${reason})` : ''
     return new LedgerError(
       'unsupported',
       `${place} offers no TLS, and sslmode=${sslModeOf(target, host)}${isDefault} asks for it: set ssl=on with a certificate on the server; ` +
