@@ -200,6 +200,8 @@ export interface Store {
 
   /** Lines without line feed, in chunks of bounded size, each record one exact line. */
   read(selection: Selection): AsyncIterable<readonly Uint8Array[]>
+  /** All records from `from` up to and without `before` as lines that withhold their entry, where that is less to read. */
+  readHeaders?(from: number, before: number): AsyncIterable<readonly Uint8Array[]>
   count(filter: RecordFilter): Promise<number>
   /** Number of records by a column's values; records without the value are left out. */
   tally(column: TallyColumn, filter: RecordFilter): Promise<ReadonlyMap<string, number>>

@@ -159,6 +159,8 @@ export class LedgerTree {
     if (first === undefined) return
     if (edge === null || edge.size !== first.header.seq || this.#catching !== null) {
       if (this.#isStuck) return
+      // Others have written in between. Where many write, each would read what all others wrote: it is read when it is needed.
+      if (this.#store.takeTurn !== undefined && edge !== null && edge.size < first.header.seq && this.#catching === null) return
       // What comes while older records are read waits for them: reading it as well, one would never catch up.
       if (this.#waiting.length >= WAITING_MAX || this.#waiting.at(-1)?.header.seq !== first.header.seq - 1) this.#waiting = []
       this.#waiting.push(...records)
@@ -202,7 +204,9 @@ export class LedgerTree {
     const edge = await this.#opened()
     const from = edge.size
     let taken = 0
-    for await (const chunk of this.#store.read({ filter: {}, from, before, reverse: false, limit: Infinity })) {
+    const store = this.#store
+    const lines = store.readHeaders?.(from, before) ?? store.read({ filter: {}, from, before, reverse: false, limit: Infinity })
+    for await (const chunk of lines) {
       for (const line of chunk) {
         edge.append(leafOf(line, edge.size), this.#completed)
         if (++taken % SLICE_RECORDS === 0) await turnOfTheLoop()

@@ -1,6 +1,6 @@
 /** A store that fails on demand, to see what the writer makes of it. */
 import { LedgerError, type LedgerErrorCode } from '../ledger/errors.ts'
-import type { Head, SealedRecord, StateRequest, Store, StoreState } from '../ledger/store.ts'
+import type { Head, SealedRecord, StateRequest, Store, StoreState, Turn } from '../ledger/store.ts'
 
 /** What befalls one call of the store. */
 export type Fault =
@@ -47,6 +47,10 @@ function failure(call: FaultyCall, fault: { readonly kind: string; readonly code
   return new LedgerError(fault.code ?? 'io_error', text, unknown ? { outcome_unknown: true } : {})
 }
 
+function positionsOf(records: readonly SealedRecord[]): number[] {
+  return records.map(({ header }) => header.seq)
+}
+
 /** `inner` with faults. It owns nothing: closing it closes `inner`. */
 export function faultyStore(inner: Store): FaultyStore {
   const plans: Record<FaultyCall, Fault[]> = { state: [], append: [] }
@@ -77,6 +81,31 @@ export function faultyStore(inner: Store): FaultyStore {
     }
   }
 
+  /** Nobody else appends while a turn lasts, so who is to interfere does so before it. */
+  async function takeTurn(request: StateRequest): Promise<Turn> {
+    const next = plans.append[0] ?? standing.append
+    if (next.kind === 'interfere') {
+      plans.append.shift()
+      await next.act()
+    }
+    const turn = await meet('state', [], () => inner.takeTurn!(request))
+    return {
+      state: turn.state,
+      async append(records) {
+        let acted = false
+        try {
+          await meet('append', positionsOf(records), () => {
+            acted = true
+            return turn.append(records)
+          })
+        } finally {
+          if (!acted) await turn.release()
+        }
+      },
+      release: () => turn.release(),
+    }
+  }
+
   return {
     kind: inner.kind,
     location: inner.location,
@@ -99,11 +128,10 @@ export function faultyStore(inner: Store): FaultyStore {
     },
     state: (request: StateRequest): Promise<StoreState> => meet('state', [], () => inner.state(request)),
     append: (records: readonly SealedRecord[], expected: Head, options): Promise<void> =>
-      meet(
-        'append',
-        records.map(({ header }) => header.seq),
-        () => inner.append(records, expected, options),
-      ),
+      meet('append', positionsOf(records), () => inner.append(records, expected, options)),
+    ...(inner.takeTurn === undefined ? {} : { takeTurn }),
+    ...(inner.now === undefined ? {} : { now: () => inner.now!() }),
+    ...(inner.readHeaders === undefined ? {} : { readHeaders: (from, before) => inner.readHeaders!(from, before) }),
     read: (selection) => inner.read(selection),
     count: (filter) => inner.count(filter),
     tally: (column, filter) => inner.tally(column, filter),

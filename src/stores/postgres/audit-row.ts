@@ -6,6 +6,8 @@ import { splitLine } from '../../verify/record.ts'
 import type { LineSlices } from '../../verify/record.ts'
 import { lineSql } from './schema-functions.ts'
 import type { CopiedRow } from './copy-out.ts'
+import { findNames, mayHaveNames } from './entry-names.ts'
+import type { EntryNames, Slice } from './entry-names.ts'
 import { HeaderMatch } from './header-match.ts'
 import { timeMicros } from './times.ts'
 
@@ -103,11 +105,20 @@ export class RowAudit {
     if (part(0) !== HASH_LENGTH || part(2) !== -1 || part(3) !== SALT_LENGTH) return false
     const headerEnd = start + TO_HEADER + part(1)
     if (!this.#header.holds(row, start + TO_HEADER, headerEnd)) return false
-    // An entry that names neither: the columns must not, either. Else it has to be read.
-    if (lengths[PROVIDER] !== -1 || lengths[MODEL] !== -1) return false
-    const entry = bytes.subarray(headerEnd + TO_ENTRY, end)
-    return !entry.includes(PROVIDER_KEY) && !entry.includes(MODEL_KEY)
+    const entryStart = headerEnd + TO_ENTRY
+    const names = mayHaveNames(bytes, entryStart, end) ? findNames(bytes, entryStart, end - 1) : NO_NAMES
+    return names !== undefined && isText(row, PROVIDER, names.provider) && isText(row, MODEL, names.model)
   }
+}
+
+const NO_NAMES: EntryNames = { provider: null, model: null }
+
+/** The column holds the bytes of this slice; NULL where there is none. */
+function isText({ bytes, starts, lengths }: CopiedRow, column: number, slice: Slice | null): boolean {
+  const length = lengths[column] as number
+  if (slice === null || length === -1) return slice === null && length === -1
+  const start = starts[column] as number
+  return bytes.compare(bytes, start, start + length, slice.start, slice.end) === 0
 }
 
 function compare(row: CopiedRow, start: number, end: number): Difference | null {
@@ -201,15 +212,10 @@ function isName(column: TextColumn): column is Name {
   return column === 'provider' || column === 'model'
 }
 
-const PROVIDER_KEY = Buffer.from('"provider_name":')
-const MODEL_KEY = Buffer.from('"model_name":')
-
 /** Provider and model as the entry has them; null where it is withheld or unreadable, so that nobody can say. */
 function entryNames({ bytes }: CopiedRow, slices: LineSlices): Readonly<Record<Name, string | null>> | null {
   if (slices.salt_start === -1) return null
-  const entryBytes = bytes.subarray(slices.entry_start, slices.entry_end)
-  // Finding bytes is many times faster than parsing, and many events have neither.
-  if (!entryBytes.includes(PROVIDER_KEY) && !entryBytes.includes(MODEL_KEY)) return { provider: null, model: null }
+  if (!mayHaveNames(bytes, slices.entry_start, slices.entry_end)) return { provider: null, model: null }
   const entry = parse(bytes, slices.entry_start, slices.entry_end)
   if (entry === null) return null
   return { provider: indexedName(entry['provider_name']), model: indexedName(entry['model_name']) }

@@ -25,7 +25,7 @@ import { auditRows } from './audit.ts'
 import { describeTables } from './describe.ts'
 import { openSessions } from './opening.ts'
 import type { PostgresStoreOptions } from './opening.ts'
-import { PAGE_BYTES, countQuery, pageQuery, tallyQuery } from './select.ts'
+import { HEADERS_PAGE, PAGE_BYTES, countQuery, pageQuery, tallyQuery } from './select.ts'
 import type { Row } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import { treeInTables } from './tree.ts'
@@ -119,6 +119,17 @@ class PostgresStore implements Store {
       limit -= page.length
       if (page.length < wanted && bytes < PAGE_BYTES) return
       await turnOfTheLoop()
+    }
+  }
+
+  async *readHeaders(from: number, before: number): AsyncGenerator<readonly Uint8Array[]> {
+    for (let next = from; next < before;) {
+      const values = [this.#place.id, next, before, PAGE_ROWS]
+      const page = await this.#sessions.reading((session) => session.query(HEADERS_PAGE, values))
+      const last = page.at(-1)
+      if (last === undefined) return
+      yield page.map(([, line]) => Buffer.from(line as string))
+      next = Number(last[0]) + 1
     }
   }
 

@@ -45,6 +45,11 @@ export function lineSql(table: string): string {
     || coalesce(',"salt":"' || ${table}.salt || '"', '') || ',"entry":' || coalesce(${table}.entry, 'null') || '}')`
 }
 
+/** The same without salt and entry: all that a tree needs, and all that some may see. */
+export function withheldLineSql(table: string): string {
+  return `('{"hash":"' || ${table}.hash || '","header":' || ${table}.header || coalesce(',"signatures":' || ${table}.signatures, '') || ',"entry":null}')`
+}
+
 /** µs since the epoch, exact. */
 const NOW_US_SQL = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 

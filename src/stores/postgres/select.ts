@@ -2,7 +2,7 @@
 import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
 import { textArray } from './arrays.ts'
 import type { Parameter, Statement } from './session.ts'
-import { lineSql } from './schema-functions.ts'
+import { lineSql, withheldLineSql } from './schema-functions.ts'
 import { isStorable } from './writing.ts'
 
 export interface Query {
@@ -95,6 +95,12 @@ function boundedPage(rows: string, order: string): string {
 const PLAIN_PAGE = {
   name: 'cortex_page',
   text: boundedPage('FROM audit_log AS a WHERE a.ledger_id = $1 AND a.seq >= $2 AND a.seq < $3 ORDER BY a.seq LIMIT $4', 'ASC'),
+}
+
+/** Rows (seq, line) of a range, without their entries. */
+export const HEADERS_PAGE = {
+  name: 'cortex_headers',
+  text: `SELECT a.seq, ${withheldLineSql('a')} FROM audit_log AS a WHERE a.ledger_id = $1 AND a.seq >= $2 AND a.seq < $3 ORDER BY a.seq LIMIT $4`,
 }
 
 /** The next lines (seq, line) of a selection; null where none can fit. Fewer than `limit` where they are long. */

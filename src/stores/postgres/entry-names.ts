@@ -1,0 +1,78 @@
+/** The members of an entry that have a column, found without parsing it. */
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const COLON = 0x3a
+const LETTER_N = 0x6e
+
+const PROVIDER = Buffer.from('provider_name')
+const MODEL = Buffer.from('model_name')
+const PROVIDER_KEY = Buffer.from('"provider_name":')
+const MODEL_KEY = Buffer.from('"model_name":')
+
+/** Where a value lies; null: there is no such member. */
+export interface Slice {
+  readonly start: number
+  readonly end: number
+}
+
+export interface EntryNames {
+  readonly provider: Slice | null
+  readonly model: Slice | null
+}
+
+/** True where the entry may name one; where not, it names none. Finding bytes is several times faster than walking through them. */
+export function mayHaveNames(bytes: Buffer, start: number, end: number): boolean {
+  const entry = bytes.subarray(start, end)
+  return entry.includes(PROVIDER_KEY) || entry.includes(MODEL_KEY)
+}
+
+/** Behind the closing quote of the string whose text starts at `at`. */
+function stringEnd(bytes: Buffer, at: number, end: number): number {
+  while (at < end) {
+    const byte = bytes[at]
+    if (byte === QUOTE) return at + 1
+    at += byte === BACKSLASH ? 2 : 1
+  }
+  return end
+}
+
+function isKey(bytes: Buffer, start: number, end: number, key: Buffer): boolean {
+  if (end - start !== key.length) return false
+  for (let i = 0; i < key.length; i++) if (bytes[start + i] !== key[i]) return false
+  return true
+}
+
+/**
+ * The texts of the entry's own members `provider_name` and `model_name`, without quotes; those of objects inside it do not
+ * count. Undefined where it takes a parser to tell: a value that is neither null nor a string, or is spelled with escapes, a key that comes twice.
+ */
+export function findNames(bytes: Buffer, start: number, end: number): EntryNames | undefined {
+  let provider: Slice | null = null
+  let model: Slice | null = null
+  let depth = 0
+  for (let at = start; at < end;) {
+    const byte = bytes[at++] as number
+    // { and [ are 0x7b and 0x5b, } and ] 0x7d and 0x5d.
+    if ((byte | 0x20) === 0x7b) depth++
+    else if ((byte | 0x20) === 0x7d) depth--
+    else if (byte === QUOTE) {
+      const text = at
+      at = stringEnd(bytes, at, end)
+      if (depth !== 1 || bytes[at] !== COLON) continue
+      const isProvider = isKey(bytes, text, at - 1, PROVIDER)
+      if (!isProvider && !isKey(bytes, text, at - 1, MODEL)) continue
+      // null
+      if (bytes[at + 1] === LETTER_N) continue
+      if ((isProvider ? provider : model) !== null || bytes[at + 1] !== QUOTE) return undefined
+      const value = at + 2
+      at = stringEnd(bytes, value, end)
+      for (let i = value; i < at - 1; i++) if (bytes[i] === BACKSLASH) return undefined
+      // An empty name is none.
+      if (at - 1 === value) continue
+      if (isProvider) provider = { start: value, end: at - 1 }
+      else model = { start: value, end: at - 1 }
+    }
+  }
+  return { provider, model }
+}
