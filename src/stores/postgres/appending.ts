@@ -2,6 +2,7 @@
 import { LedgerError } from '../../ledger/errors.ts'
 import type { Head, SealedRecord, StateRequest, StoreState, Turn } from '../../ledger/store.ts'
 import type { LedgerWarning } from '../../ledger/warning.ts'
+import { formatTime } from '../../verify/time.ts'
 import { isConnectionLoss } from './errors.ts'
 import { Partitions } from './partitions.ts'
 import type { Session } from './session.ts'
@@ -28,6 +29,8 @@ export class Appending {
   /** Connections to a server that has at least that. */
   readonly #trusted = new WeakSet<Session>()
   #isUncertain = false
+  /** Resolves when the connection that appends is free. */
+  #last: Promise<void> = Promise.resolve()
 
   constructor(options: AppendingOptions) {
     this.#options = options
@@ -85,6 +88,10 @@ export class Appending {
    * commits, and commits itself: then what is seen is as durable as any append, on the standbys too.
    */
   confirmed(request: StateRequest): Promise<StoreState> {
+    return this.#alone(() => this.#confirmed(request))
+  }
+
+  #confirmed(request: StateRequest): Promise<StoreState> {
     return this.#overLosses(async () => {
       const session = await this.#session()
       const warnings = session.warnings
@@ -102,13 +109,45 @@ export class Appending {
     const last = records.at(-1)
     if (last === undefined) return
     await this.#partitions.ready(last.header.recorded_at)
-    const session = await this.#session()
-    await this.#heard(session, () => appendRecords(session, this.#options.place, records, expected))
-    this.#acknowledge(last, expected.size + records.length)
+    await this.#alone(async () => {
+      const session = await this.#session()
+      await this.#heard(session, () => appendRecords(session, this.#options.place, records, expected))
+      this.#acknowledge(last, expected.size + records.length)
+    })
+  }
+
+  /** Two ledgers of this process may write by one store: a transaction of one must not take in what the other appends. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    const leave = await this.#enter()
+    try {
+      return await work()
+    } finally {
+      leave()
+    }
+  }
+
+  async #enter(): Promise<() => void> {
+    const before = this.#last
+    let leave = (): void => {}
+    this.#last = new Promise((resolve) => (leave = resolve))
+    await before
+    return leave
   }
 
   /** The head's lock, and what stands there: nobody else appends until the turn is over. */
-  takeTurn(request: StateRequest): Promise<Turn> {
+  async takeTurn(request: StateRequest): Promise<Turn> {
+    // Not in the turn: a transaction that has looked at the table is in the way of making a partition.
+    await this.#partitions.ready(formatTime(this.#options.now() ?? Date.now() * 1000))
+    const leave = await this.#enter()
+    try {
+      return await this.#turn(request, leave)
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  #turn(request: StateRequest, leave: () => void): Promise<Turn> {
     return this.#overLosses(async () => {
       const { place } = this.#options
       const session = await this.#session()
@@ -132,11 +171,12 @@ export class Appending {
             committed.catch(() => {})
             await appended
             await committed
-          })
+          }).finally(leave)
           this.#acknowledge(last, state.head.size + records.length)
         },
         release: async () => {
           await session.query({ text: 'ROLLBACK' }).catch(() => session.destroy())
+          leave()
         },
       }
     })

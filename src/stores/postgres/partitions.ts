@@ -33,10 +33,10 @@ export class Partitions {
     this.#known.add(recorded_at.slice(0, 7))
   }
 
-  /** Now and then, behind an append. */
+  /** Behind an append: now and then, and where it came into a month that nobody was ready for. */
   lookAhead(recorded_at: string): void {
-    if (performance.now() - this.#looked < LOOK_EVERY_MS) return
-    void this.#look(recorded_at)
+    if (!this.#known.has(recorded_at.slice(0, 7))) void this.ready(recorded_at)
+    else if (performance.now() - this.#looked >= LOOK_EVERY_MS) void this.#look(recorded_at)
   }
 
   #look(recorded_at: string): Promise<void> {
