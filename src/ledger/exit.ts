@@ -1,6 +1,8 @@
 /** One `exit` listener for all open ledgers, so that a hundred of them are no hundred listeners. */
 
 interface Drainable {
+  /** Records that wait or are being written. */
+  readonly pending: number
   drainAtExit(): void
 }
 
@@ -9,12 +11,13 @@ let listening = false
 
 function drainAll(): void {
   for (const writer of open) {
+    const { pending } = writer
     try {
       writer.drainAtExit()
     } catch (error) {
       // Nobody is left who could hear of it but whoever reads the terminal.
       process.stderr.write(
-        `cortex-ledger: records that waited at exit were not written: ${error instanceof Error ? error.message : String(error)}\n`,
+        `cortex-ledger: records that waited at exit were not written: ${error instanceof Error ? error.message : String(error)} (at most ${pending})\n`,
       )
     }
   }

@@ -186,6 +186,12 @@ export interface Store {
   readonly recovered: { readonly bytes: number; readonly moved_to: string; readonly reason: string } | null
 
   state(request: StateRequest): Promise<StoreState>
+  /**
+   * `state`, once what it shows is as durable as an append: what can be seen need not be, where a commit was seen here and
+   * is still to reach a standby. Absent where what is seen is durable.
+   * @throws LedgerError as `append`
+   */
+  confirmedState?(request: StateRequest): Promise<StoreState>
   /** @throws LedgerError `head_moved` | `disk_full` | `io_error` | `read_only` | `locked`; nothing is written unless `details.outcome_unknown`. */
   append(records: readonly SealedRecord[], expected: Head, options?: AppendOptions): Promise<void>
   /**

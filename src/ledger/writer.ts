@@ -10,7 +10,7 @@ import type { AppendOutcome, BatchPlan, ClockNote, InclusionSource, Receipt } fr
 import { AppendQueue } from './queue.ts'
 import type { BatchLimits, QueueLimits, Waiting } from './queue.ts'
 import type { RecordSigning } from './record-signing.ts'
-import type { Head, SealedRecord, StateRequest, Store, StoreState, Turn } from './store.ts'
+import type { ExitAppender, Head, SealedRecord, StateRequest, Store, StoreState, Turn } from './store.ts'
 
 export interface WriterOptions {
   /** Wall clock, µs since the epoch. */
@@ -34,6 +34,8 @@ const STREAMS_REMEMBERED_MAX = 20_000
 const RACES_MAX = 200
 /** How often a batch whose outcome is unknown is looked for and written anew, before its callers hear that nobody knows. */
 const LOOKS_MAX = 3
+/** How often an exiting process tries to write what waits. */
+const EXIT_ATTEMPTS = 3
 /** After a lost race, so many batches wait for their turn, as long as others write too. */
 const TURNS = 32
 
@@ -50,6 +52,11 @@ function tell(batch: readonly Waiting[], outcomes: readonly AppendOutcome[], fro
     if ('error' in outcome) batch[i]?.reject(outcome.error)
     else batch[i]?.resolve(outcome.receipts)
   }
+}
+
+/** Somebody hears of a record that was there before. */
+function answersFromBefore({ outcomes }: BatchPlan): boolean {
+  return outcomes.some((outcome) => 'receipts' in outcome && outcome.receipts.length > 0)
 }
 
 /**
@@ -76,6 +83,8 @@ interface Work {
   looks: number
   /** The record that seals the live segment, which goes in front. */
   sealing: Draft | null
+  /** What is there already is the answer, so it has to be durable. */
+  confirming: boolean
 }
 
 export class Writer {
@@ -170,7 +179,7 @@ export class Writer {
   }
 
   async #write(batch: readonly Waiting[]): Promise<readonly AppendOutcome[]> {
-    const work: Work = { batch, looks: 0, sealing: null }
+    const work: Work = { batch, looks: 0, sealing: null, confirming: false }
     for (let race = 0; ; race++) {
       try {
         const outcomes = await this.#attempt(work)
@@ -182,6 +191,7 @@ export class Writer {
         if (error.details.outcome_unknown === true) {
           if (work.looks >= LOOKS_MAX) throw error
           work.looks++
+          work.confirming = true
         } else if (error.code !== 'head_moved' || race >= RACES_MAX) {
           // An attempt before may have taken effect, and nobody could look.
           throw work.looks === 0 ? error : new LedgerError(error.code, error.message, { ...error.details, outcome_unknown: true })
@@ -215,6 +225,11 @@ export class Writer {
         isOver = true
         await (turn === null ? this.#store.append(records, state.head, { newSegment: sealing !== null }) : turn.append(records))
       } else if (turn === null && (await this.#isStale(plan, state.head))) return null
+      // Nothing is written, so no commit of ours vouches for what others wrote.
+      else if (!work.confirming && this.#store.confirmedState !== undefined && answersFromBefore(plan)) {
+        work.confirming = true
+        return null
+      }
       this.#remember(plan)
       signing?.note(plan.streams.get('ledger'))
       this.#written = records
@@ -232,11 +247,11 @@ export class Writer {
    * head that has moved was for nothing, so whoever lost a race waits for the turn from then on, until nobody else writes.
    * After a write whose outcome is unknown `state` settles it, before anything else.
    */
-  async #turn({ batch, looks, sealing }: Work): Promise<Turn | null> {
-    if (this.#turnsLeft === 0 || looks > 0 || this.#store.takeTurn === undefined) return null
+  async #turn(work: Work): Promise<Turn | null> {
+    if (this.#turnsLeft === 0 || work.confirming || this.#store.takeTurn === undefined) return null
     const before = this.#head
     this.#forget()
-    const turn = await this.#store.takeTurn(this.#needs({ batch, looks, sealing }))
+    const turn = await this.#store.takeTurn(this.#needs(work))
     const { head } = turn.state
     this.#turnsLeft = before !== null && before.size === head.size ? this.#turnsLeft - 1 : TURNS
     return turn
@@ -272,7 +287,9 @@ export class Writer {
     if (this.#head !== null && request.streams.length === 0 && request.run_ids.length === 0) {
       return { head: this.#head, streams: this.#streams, runs: new Map(), now: null }
     }
-    const state = await this.#store.state(request)
+    const { confirmedState } = this.#store
+    const isConfirmed = work.confirming && confirmedState !== undefined
+    const state = await (isConfirmed ? confirmedState.call(this.#store, request) : this.#store.state(request))
     if (this.#head === null || this.#head.size !== state.head.size || this.#head.hash !== state.head.hash) {
       this.#streams = new Map()
       this.#head = state.head
@@ -284,7 +301,7 @@ export class Writer {
     return { ...state, streams: this.#streams }
   }
 
-  #needs({ batch, looks, sealing }: Work): StateRequest {
+  #needs({ batch, looks, sealing }: Pick<Work, 'batch' | 'looks' | 'sealing'>): StateRequest {
     const streams = new Set<string>()
     const run_ids: string[] = sealing === null ? [] : [sealing.run_id]
     for (const append of batch) {
@@ -322,6 +339,19 @@ export class Writer {
     while (!this.#queue.isEmpty) rest.push(...this.#queue.take(this.#batchLimits))
     this.#inFlight = []
     this.#closed = true
+    for (let attempt = 1; ; attempt++) {
+      try {
+        this.#writeAtExit(store, rest)
+        return
+      } catch (error) {
+        // Another writer came first, or an answer was lost: looked for anew.
+        const isPassing = error instanceof LedgerError && (error.code === 'head_moved' || error.details.outcome_unknown === true)
+        if (!isPassing || attempt === EXIT_ATTEMPTS) throw error
+      }
+    }
+  }
+
+  #writeAtExit(store: ExitAppender, rest: readonly Waiting[]): void {
     this.#forget()
     const state = store.state(this.#needs({ batch: rest, looks: 1, sealing: null }))
     const { signing } = this.#options

@@ -24,11 +24,11 @@ export interface Child {
 }
 
 /** Runs `script` of test/helpers with one JSON argument. */
-export function startChild(script: string, argument: object): Child {
+export function startChild(script: string, argument: object, flags: readonly string[] = []): Child {
   const path = join(import.meta.dirname, script)
   const child: ChildProcess = spawn(
     process.execPath,
-    [...STRIPPING, '--disable-warning=ExperimentalWarning', path, JSON.stringify(argument)],
+    [...STRIPPING, ...flags, '--disable-warning=ExperimentalWarning', path, JSON.stringify(argument)],
     {
       stdio: ['pipe', 'pipe', 'pipe'],
     },

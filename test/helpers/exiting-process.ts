@@ -8,14 +8,18 @@ import { AuditLedger } from '../../src/index.ts'
 export interface ExitPlan {
   readonly location: string
   readonly what: 'record' | 'call' | 'append'
-  /** `natural`: nothing more to do; `exit`: process.exit() in the same turn (calls: when they have passed on their results); `later`: while a batch is being written; `throw`: an error that nobody catches. */
-  readonly end: 'natural' | 'exit' | 'later' | 'throw'
+  /** `natural`: nothing more to do; `exit`: process.exit() in the same turn (calls: when they have passed on their results); `later`: while a batch is being written; `throw`: an error that nobody catches; `told`: what is recorded and the exit come when a line is on stdin. */
+  readonly end: 'natural' | 'exit' | 'later' | 'throw' | 'told'
   readonly count: number
 }
 
 const { location, what, end, count } = JSON.parse(process.argv[2]!) as ExitPlan
 const ledger = await AuditLedger.open(location, { signer: null, origin: 'example.com/exit', actor: 'tester' })
 
+if (end === 'told') {
+  process.stdout.write('given\n')
+  await new Promise((resolve) => process.stdin.once('data', resolve))
+}
 const calls: Promise<unknown>[] = []
 for (let i = 0; i < count; i++) {
   const names = { agent_name: 'a', method_name: 'm', run_id: `r${i}` }
@@ -27,6 +31,7 @@ for (let i = 0; i < count; i++) {
     ])
   else calls.push(ledger.call(names, () => 'done'))
 }
+if (end === 'told') process.exit(0)
 process.stdout.write('given\n')
 if (end === 'exit') {
   // A call that has passed on its result has given its record to the ledger, durable or not.

@@ -3,7 +3,7 @@ import { LedgerError } from '../../ledger/errors.ts'
 import type { Head, SealedRecord, StateRequest, StoreState, Turn } from '../../ledger/store.ts'
 import type { LedgerWarning } from '../../ledger/warning.ts'
 import { formatTime } from '../../verify/time.ts'
-import { isConnectionLoss } from './errors.ts'
+import { isConnectionLoss, sqlStateOf } from './errors.ts'
 import { Partitions } from './partitions.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
@@ -20,6 +20,19 @@ export interface AppendingOptions {
 }
 
 const NOTHING: StateRequest = { streams: [], run_ids: [] }
+
+/**
+ * A server's last words are an error like any other, but only one that still answers has taken back what it was told to
+ * do. Which they are can't be told from the word FATAL: it is translated.
+ */
+async function isOver(session: Session, error: LedgerError): Promise<boolean> {
+  if (isConnectionLoss(error)) return true
+  if (sqlStateOf(error) === null) return false
+  return session.query({ text: 'SELECT 1' }).then(
+    () => false,
+    () => true,
+  )
+}
 
 export class Appending {
   readonly #options: AppendingOptions
@@ -84,8 +97,9 @@ export class Appending {
   }
 
   /**
-   * The state after a commit whose answer was lost. An empty change of the head, under its lock, waits for whoever still
-   * commits, and commits itself: then what is seen is as durable as any append, on the standbys too.
+   * The state after a commit whose answer was lost, or of records that somebody is to be told of. An empty change of the
+   * head, under its lock, waits for whoever still commits, and commits itself: then what is seen is as durable as any
+   * append, on the standbys too.
    */
   confirmed(request: StateRequest): Promise<StoreState> {
     return this.#alone(() => this.#confirmed(request))
@@ -101,6 +115,8 @@ export class Appending {
       })
       if (session.warnings !== warnings) throw this.#notWaitedFor()
       this.#isUncertain = false
+      // Somebody may be told of any of these records.
+      if (state.head.size > (this.#acknowledged?.size ?? 0)) this.#acknowledged = state.head
       return this.withClock(state)
     })
   }
@@ -188,7 +204,7 @@ export class Appending {
     try {
       await work()
     } catch (error) {
-      if (!(error instanceof LedgerError) || !isConnectionLoss(error)) throw error
+      if (!(error instanceof LedgerError) || !(await isOver(session, error))) throw error
       this.#isUncertain = true
       session.destroy()
       const { code, message, details } = error

@@ -6,7 +6,7 @@ import { LedgerError } from '../../ledger/errors.ts'
 import type { AuditRange, AuditSink } from '../../ledger/store.ts'
 import { RowAudit, ROW_SQL, ROW_COLUMNS } from './audit-row.ts'
 import { copyOut } from './copy-out.ts'
-import { isConnectionLoss, sqlStateOf } from './errors.ts'
+import { isConnectionLoss, isStandbyConflict } from './errors.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import type { LedgerPlace } from './writing.ts'
@@ -26,11 +26,6 @@ const FIRST = -(2n ** 63n)
 
 function isDamage(error: unknown): error is LedgerError {
   return error instanceof LedgerError && error.code === 'damaged'
-}
-
-/** A standby stopped the query, since it was in the way of what it has to replay: asked again, it may go through. */
-function isStandbyConflict(error: unknown): boolean {
-  return sqlStateOf(error) === '40001'
 }
 
 class Audit {
@@ -87,6 +82,7 @@ class Audit {
   /** Where the server can't read a page, the range is halved until only the rows on it are left out. */
   async #read({ first, last }: Positions): Promise<void> {
     let from = first
+    let [begun, deadline] = [from, performance.now() + this.#sessions.patience_ms]
     for (;;) {
       try {
         const session = await this.#open()
@@ -97,6 +93,9 @@ class Audit {
       } catch (error) {
         if (isConnectionLoss(error) || isStandbyConflict(error)) {
           this.#session?.destroy()
+          if (from > begun) [begun, deadline] = [from, performance.now() + this.#sessions.patience_ms]
+          // Connecting has its patience, too: a server that stays away is not waited for without end.
+          else if (performance.now() >= deadline) throw error
           continue
         }
         if (!isDamage(error)) throw error

@@ -72,6 +72,7 @@ export async function copyOut(
   take: (row: CopiedRow) => void,
 ): Promise<void> {
   const { to } = await loadCopyStreams()
+  session.hold()
   const stream = session.connection.client.query(to(`COPY (${query}) TO STDOUT (FORMAT binary)`))
   const cutter = new RowCutter(columns)
   try {
@@ -83,5 +84,7 @@ export async function copyOut(
     // The rest of the rows would come before the answer to any other query.
     if (!stream.readableEnded) session.destroy()
     throw asPostgresError(error, 'reading all records', { display })
+  } finally {
+    session.letGo()
   }
 }

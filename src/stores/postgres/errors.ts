@@ -116,6 +116,12 @@ export function isConnectionLoss(error: unknown): boolean {
   return (code === 'ENOENT' && (error as RawError).syscall === 'connect') || DRIVER_LOST.test(error.message)
 }
 
+/** A standby stopped the query, since it was in the way of what it has to replay: asked again, it may go through. */
+export function isStandbyConflict(error: unknown): boolean {
+  const sqlstate = sqlStateOf(error)
+  return sqlstate === '40001' || sqlstate === '40P01'
+}
+
 function meaningOf(sqlstate: string): Meaning | undefined {
   return MEANINGS[sqlstate] ?? MEANINGS[sqlstate.slice(0, 2)]
 }

@@ -9,6 +9,7 @@ import type {
   AuditCut,
   AuditRange,
   AuditSink,
+  ExitAppender,
   Head,
   RecordFilter,
   SealedRecord,
@@ -22,6 +23,7 @@ import type {
   Turn,
 } from '../../ledger/store.ts'
 import { auditRows } from './audit.ts'
+import { ExitThread } from './exit.ts'
 import { describeTables } from './describe.ts'
 import { openSessions } from './opening.ts'
 import type { PostgresStoreOptions } from './opening.ts'
@@ -47,7 +49,7 @@ const PAGE_ROWS = 512
  */
 export async function openPostgresStore(url: string, options: PostgresStoreOptions = {}): Promise<Store> {
   const { sessions, place, serverClock } = await openSessions(url, options)
-  return new PostgresStore(sessions, place, options, serverClock)
+  return new PostgresStore(url, sessions, place, options, serverClock)
 }
 
 class PostgresStore implements Store {
@@ -58,18 +60,20 @@ class PostgresStore implements Store {
   readonly segment = null
   readonly recovered = null
   readonly tree: TreeFiles
+  readonly atExit: ExitAppender
   readonly #sessions: Sessions
   readonly #place: LedgerPlace
   readonly #appending: Appending
   readonly #now: () => number | null
 
-  constructor(sessions: Sessions, place: LedgerPlace, options: PostgresStoreOptions, serverClock: () => number | null) {
+  constructor(url: string, sessions: Sessions, place: LedgerPlace, options: PostgresStoreOptions, serverClock: () => number | null) {
     this.#sessions = sessions
     this.#place = place
     this.location = place.display
     this.readOnly = options.readOnly ?? false
     this.#now = options.databaseClock === false ? () => null : serverClock
     this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning })
+    this.atExit = new ExitThread(url, options, sessions)
     this.tree = treeInTables({ place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() })
   }
 
@@ -85,6 +89,11 @@ class PostgresStore implements Store {
   state(request: StateRequest): Promise<StoreState> {
     if (!this.readOnly && this.#appending.isUncertain) return this.#appending.confirmed(request)
     return this.#sessions.reading((session) => readState(session, this.#place, request)).then((state) => this.#appending.withClock(state))
+  }
+
+  confirmedState(request: StateRequest): Promise<StoreState> {
+    this.#assertWritable()
+    return this.#appending.confirmed(request)
   }
 
   async append(records: readonly SealedRecord[], expected: Head): Promise<void> {

@@ -1,4 +1,5 @@
 /** One connection, as the rest of this store uses it: rows of texts, errors of the ledger, and a server's clock. */
+import type { Socket } from 'node:net'
 import { LedgerError } from '../../ledger/errors.ts'
 import type { PostgresConnection } from './connect.ts'
 import { asPostgresError } from './errors.ts'
@@ -41,14 +42,17 @@ export class Session {
   readonly #options: SessionOptions
   #isOver = false
   #warnings = 0
+  #asking = 0
 
   constructor(connection: PostgresConnection, options: SessionOptions) {
     this.connection = connection
     this.clock = options.clock
     this.#options = options
-    connection.client.on('notice', ({ severity }) => {
-      if (severity === 'WARNING') this.#warnings++
+    // By its code: the word WARNING is translated. 00 is success, of which nothing is sent anyway.
+    connection.client.on('notice', ({ code }) => {
+      if (code?.startsWith('00') !== true) this.#warnings++
     })
+    socketOf(connection).unref()
   }
 
   get isLost(): boolean {
@@ -64,6 +68,7 @@ export class Session {
   async query(statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
     if (this.isLost) throw this.connection.lost ?? this.#lost()
     const timer = setTimeout(() => this.destroy(), this.#options.timeout_ms)
+    this.hold()
     try {
       // Without parameters it may be several statements, of which the last one's rows count.
       const result = await this.connection.client.query<(string | null)[]>({
@@ -76,8 +81,18 @@ export class Session {
     } catch (error) {
       throw asPostgresError(error, statement.name ?? 'asking', this.#options)
     } finally {
+      this.letGo()
       clearTimeout(timer)
     }
+  }
+
+  /** A process with nothing else to do ends, also with connections open; but not while an answer is waited for. */
+  hold(): void {
+    if (this.#asking++ === 0) socketOf(this.connection).ref()
+  }
+
+  letGo(): void {
+    if (--this.#asking === 0) socketOf(this.connection).unref()
   }
 
   /** `work` in one transaction, which is rolled back where it fails. */
@@ -111,6 +126,10 @@ export class Session {
       connection_lost: true,
     })
   }
+}
+
+function socketOf({ client }: PostgresConnection): Socket {
+  return client.connection.stream as Socket
 }
 
 const asIs = (value: unknown): unknown => value

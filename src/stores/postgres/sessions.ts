@@ -1,6 +1,6 @@
 /** The connections of one store: one to append by, and some to read by. Each is made when it is needed, and again when it is lost. */
 import { LedgerError } from '../../ledger/errors.ts'
-import { isConnectionLoss } from './errors.ts'
+import { isConnectionLoss, isStandbyConflict } from './errors.ts'
 import type { Session } from './session.ts'
 
 export interface SessionsOptions {
@@ -87,7 +87,10 @@ export class Sessions {
     this.#leave()
   }
 
-  /** Work on a connection that reads. It is begun again where the connection is lost, so it must change nothing. */
+  /**
+   * Work on a connection that reads. It is begun again where the connection is lost, or a standby stopped it, so it must
+   * change nothing.
+   */
   async reading<T>(work: (session: Session) => Promise<T>): Promise<T> {
     const deadline = performance.now() + this.#options.patience_ms
     for (;;) {
@@ -96,8 +99,9 @@ export class Sessions {
       try {
         return await work(session)
       } catch (error) {
-        if (this.isClosed || !isConnectionLoss(error) || performance.now() >= deadline) throw error
-        session.destroy()
+        const isLoss = isConnectionLoss(error)
+        if (this.isClosed || !(isLoss || isStandbyConflict(error)) || performance.now() >= deadline) throw error
+        if (isLoss) session.destroy()
       } finally {
         this.#release(session)
       }
@@ -108,6 +112,12 @@ export class Sessions {
   async streaming(): Promise<Session> {
     this.assertOpen()
     return this.#options.open(this.#closing.signal, { pipeline: false })
+  }
+
+  /** For a process that is exiting: at once, so that the server takes back what is under way, and its locks. */
+  cut(): void {
+    this.#closing.abort()
+    for (const session of this.#all) session.destroy()
   }
 
   async close(): Promise<void> {
