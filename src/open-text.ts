@@ -1,8 +1,10 @@
 /** The full-text index of a ledger: where it is kept, and who works on it. */
-import { statSync } from 'node:fs'
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { mkdirSync, statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
 import type { Store } from './ledger/store.ts'
-import { locate, openStore } from './open-store.ts'
+import { locate, openStore, shownLocation } from './open-store.ts'
 import type { Place, StoreOptions } from './open-store.ts'
 import { Thread } from './stores/sql/thread.ts'
 import { LARGE_STEP, SMALL_STEP } from './stores/text/catch-up.ts'
@@ -27,7 +29,12 @@ export interface OpenedService {
 const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './text-worker.ts' : './text-worker.js', import.meta.url)
 
 /** Beside the ledger, and never inside its database, where filling it would take the lock that appends need. */
-function textIndexPath(place: Extract<Place, { readonly path: string }>): string | null {
+function textIndexPath(place: Exclude<Place, { readonly kind: 'memory' }>): string | null {
+  if (place.kind === 'postgres') {
+    // There is no place beside it: each machine that searches has an index of its own.
+    const name = createHash('sha256').update(shownLocation(place.url)).digest('hex').slice(0, 32)
+    return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'cortex-ledger', `${name}.db-text`)
+  }
   if (place.kind === 'sqlite') return `${place.path}-text`
   // One exported file has no place of its own.
   return statSync(place.path, { throwIfNoEntry: false })?.isDirectory() === true ? join(place.path, 'text.db') : null
@@ -36,6 +43,7 @@ function textIndexPath(place: Extract<Place, { readonly path: string }>): string
 /** The service over a store of its own, which it only reads. */
 export async function openTextService({ location, path, driver }: TextWorkerData, step: StepSize): Promise<OpenedService> {
   const store = await openStore(location, { readOnly: true, driver })
+  if (store.kind === 'postgres' && path !== null) mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const service = new TextService({ store, path, driver, step })
   return {
     service,
@@ -54,9 +62,9 @@ export interface TextOptions extends StoreOptions {
 export function textIndexFor(location: string | URL, store: Store, options: TextOptions, workerFile: URL = WORKER_FILE): FullTextIndex {
   const driver = options.driver ?? 'node:sqlite'
   const place = options.store === undefined ? locate(location) : null
-  // A database that many machines write has no place beside it where one of them could keep an index.
+  // Of a database that many machines write each would read all, to keep up an index of its own.
   const mode = options.fullText ?? (place?.kind === 'postgres' ? 'off' : 'on-demand')
-  if (place === null || !('path' in place)) {
+  if (place === null || place.kind === 'memory') {
     // No other thread can read it: the index is in this one, over the same store.
     const service = new TextService({ store, path: null, driver, step: SMALL_STEP })
     return new FullTextIndex({
@@ -67,7 +75,8 @@ export function textIndexFor(location: string | URL, store: Store, options: Text
       openService: async () => ({ service, close: async () => service.close() }),
     })
   }
-  const data: TextWorkerData = { location: `${place.kind}:${place.path}`, path: textIndexPath(place), driver }
+  const where = place.kind === 'postgres' ? place.url : `${place.kind}:${place.path}`
+  const data: TextWorkerData = { location: where, path: textIndexPath(place), driver }
   const thread = new Thread<TextRequest>(workerFile, data, 'cortex-ledger text')
   return new FullTextIndex({ mode, path: data.path, driver, thread, openService: () => openTextService(data, SMALL_STEP) })
 }

@@ -4,7 +4,7 @@ import type { AuditLedger } from '../index.ts'
 import type { Criteria } from '../ledger/query.ts'
 import { CSV_TITLES, csvRow } from './csv.ts'
 import { Misuse } from './errors.ts'
-import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP } from './filters.ts'
+import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP, openingFor } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { refuseLedgerAsOutput, replaceFile } from './output-file.ts'
@@ -45,7 +45,7 @@ Examples:
       const criteria = criteriaOf(options)
       const file = options.output === undefined || options.output === '-' ? null : options.output
       if (file !== null) await refuseLedgerAsOutput(location, file)
-      await withLedger(terminal, location, { readOnly: true }, async (ledger) => {
+      await withLedger(terminal, location, openingFor(criteria), async (ledger) => {
         await checkWords(ledger, criteria)
         if (file === null) await exportTo(terminal, ledger, criteria, format, (text) => terminal.print(text))
         else await exportToFile(terminal, ledger, criteria, format, file)

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { asFilter } from '../ledger/query.ts'
 import type { Criteria } from '../ledger/query.ts'
 import { fitsFilter, indexedName, isEmptyFilter } from '../ledger/filter.ts'
-import type { AuditLedger, LedgerRecord } from '../index.ts'
+import type { AuditLedger, LedgerRecord, OpenOptions } from '../index.ts'
 import { OUTCOMES } from '../verify/header.ts'
 import type { Outcome } from '../verify/header.ts'
 import { normalizeTime } from '../verify/time.ts'
@@ -72,6 +72,11 @@ export function addTextOption(command: Command): Command {
 /** Whether a text has words is for the ledger to say. @throws Misuse where it has none */
 export async function checkWords(ledger: AuditLedger, { text }: Criteria): Promise<void> {
   if (text !== undefined) await asked(() => ledger.query({ text, limit: 1 }))
+}
+
+/** Whoever asks for words wants them found, also where nobody keeps an index up. */
+export function openingFor({ text }: Criteria): OpenOptions {
+  return text === undefined ? { readOnly: true } : { readOnly: true, fullText: 'on-demand' }
 }
 
 /** The ledger's spelling of a time that somebody typed. @throws Misuse */

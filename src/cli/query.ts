@@ -5,7 +5,7 @@ import { asSelection } from '../ledger/query.ts'
 import type { Query } from '../ledger/query.ts'
 import type { AuditLedger, LedgerRecord } from '../index.ts'
 import { asked, Misuse } from './errors.ts'
-import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP, integerOf } from './filters.ts'
+import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP, openingFor, integerOf } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { recordTable } from './records.ts'
@@ -56,7 +56,7 @@ Examples:
         ...(options.cursor !== undefined && { cursor: options.cursor }),
       }
       await asked(async () => asSelection(query))
-      await withLedger(terminal, location, { readOnly: true }, async (ledger) => {
+      await withLedger(terminal, location, openingFor(query), async (ledger) => {
         await checkWords(ledger, query)
         if (options.count === true) return printCount(terminal, ledger, options)
         return printRecords(terminal, ledger, query, limit, options.json === true)

@@ -52,7 +52,7 @@ export class FullTextIndex implements TextIndex {
   #refuse(): void {
     if (this.#isClosed) throw new LedgerError('closed', 'the ledger is closed: open it again to search')
     if (this.#parts.mode === 'off')
-      throw new LedgerError('unsupported', "full text is off: open the ledger without fullText: 'off' to search for words")
+      throw new LedgerError('unsupported', "full text is off: open the ledger with fullText: 'on-demand' to search for words")
   }
 
   async check(text: string): Promise<void> {
