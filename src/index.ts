@@ -52,6 +52,7 @@ export type {
   ExitAppender,
   Head,
   RecordFilter,
+  ReplicaMark,
   SealedRecord,
   Selection,
   StateRequest,
