@@ -87,6 +87,12 @@ async function sizeOf(source: Store): Promise<number | null> {
   return size
 }
 
+async function firstHash(store: Store): Promise<string | null> {
+  for await (const [line] of store.read({ filter: {}, from: 0, before: 1, reverse: false, limit: 1 }))
+    if (line !== undefined) return placeOf(line).hash
+  return null
+}
+
 /** The record of a line, as a store takes it. @throws TypeError where it is no record */
 function recordOf(line: Uint8Array): SealedRecord {
   const parts = readLine(line)
@@ -276,8 +282,8 @@ class Copying {
       await this.#target.append(records, expected, { newSegment: beginsSegment(records[0]!) })
     } catch (error) {
       if (!(error instanceof LedgerError) || error.code !== 'head_moved') throw error
-      // Somebody founded a ledger in between: that is none of ours to mark.
-      if (this.#isNew && expected.size === 0) await this.#target.replica.write(null)
+      // Somebody founded a ledger in between: that is none of ours to mark. Another copy of this source is.
+      if (this.#isNew && expected.size === 0 && (await firstHash(this.#target)) !== records[0]!.hash) await this.#target.replica.write(null)
       throw new LedgerError(
         'locked',
         `another process writes to ${this.#target.location}: wait until it has finished, and run the copy again`,

@@ -1,0 +1,150 @@
+/** Places for ledgers in each store, so that every copy between two of them can be tried. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { indexedNames } from '../../src/ledger/filter.ts'
+import type { Store } from '../../src/ledger/store.ts'
+import { openStore } from '../../src/open-store.ts'
+import type { StoreOptions } from '../../src/open-store.ts'
+import { openMemoryStore } from '../../src/stores/memory.ts'
+import { linesOf } from '../../src/testing/checks.ts'
+import { LEDGER_CREATED, SampleChain } from '../../src/testing/index.ts'
+import { readLine } from '../../src/verify/record.ts'
+import { makeHonestLedger } from './honest-ledger.ts'
+import { tempDir } from './temp.ts'
+
+/** A place for one ledger. */
+export interface CopyPlace {
+  readonly kind: string
+  /** Opens it, and closes it when the test has ended. */
+  open(options?: StoreOptions): Promise<Store>
+  /** Opens, hands over, closes. */
+  with<Result>(work: (store: Store) => Promise<Result>, options?: StoreOptions): Promise<Result>
+}
+
+function placeAt(kind: string, open: (options: StoreOptions) => Promise<Store>): CopyPlace {
+  return {
+    kind,
+    async open(options = {}) {
+      const store = await open(options)
+      onTestFinished(() => store.close())
+      return store
+    },
+    async with(work, options = {}) {
+      const store = await open(options)
+      try {
+        return await work(store)
+      } finally {
+        await store.close()
+      }
+    },
+  }
+}
+
+function inMemory(): CopyPlace {
+  // Closing would be the end of it.
+  const store = { ...openMemoryStore(), close: async () => {} }
+  return placeAt('memory', async ({ readOnly = false }) => ({ ...store, readOnly }))
+}
+
+function onDisk(kind: string, name: string, more: StoreOptions = {}): CopyPlace {
+  const location = join(tempDir(), name)
+  return placeAt(kind, (options) => openStore(location, { ...more, ...options }))
+}
+
+/** Of each kind of store a new, empty place. */
+export const NEW_PLACES: { readonly [kind: string]: () => CopyPlace } = {
+  jsonl: () => onDisk('jsonl', 'ledger', { index: 'off' }),
+  sqlite: () => onDisk('sqlite', 'ledger.db'),
+  memory: inMemory,
+}
+
+export type Filling = (place: CopyPlace) => Promise<void>
+
+/** Opens a ledger there and records up to `size` calls and events of every kind. */
+export const recorded =
+  (size: number, seed = 1): Filling =>
+  (place) =>
+    place.with((store) => makeHonestLedger('unused', size, seed, { store: { ...wrapped(store), close: async () => {} } }))
+
+/** The same lines in one append, put together in memory: a sync for each of them would be most of a test's time. */
+export const honest =
+  (size: number, seed = 1): Filling =>
+  (place) =>
+    place.with(async (store) => {
+      const twin = inMemory()
+      const there = await linesOf(store)
+      await twin.with((memory) => pour(memory, there))
+      await recorded(size, seed)(twin)
+      await pour(store, (await twin.with((memory) => linesOf(memory))).slice(there.length))
+    })
+
+async function pour(store: Store, lines: readonly string[]): Promise<void> {
+  const records = lines.map((line) => {
+    const parts = readLine(Buffer.from(line))
+    return { ...parts, ...indexedNames(parts.entry_text) }
+  })
+  const { head } = await store.state({ streams: [], run_ids: [] })
+  if (records.length > 0) await store.append(records, head)
+}
+
+/** Withheld entries, with the record that names them; seals; appends of several records; characters of every width. */
+export const varied: Filling = (place) =>
+  place.with(async (store) => {
+    const chain = new SampleChain(7)
+    await chain.append(store, [LEDGER_CREATED])
+    await chain.append(store, [{ withheld: true }, { entry: { text: '\u0000 é🦊 \u2028 "\\', n: [1e30, 5e-324, -1] } }, {}])
+    await chain.append(
+      store,
+      Array.from({ length: 7 }, () => ({ tags: ['x', 'y'] })),
+      { whole: true },
+    )
+    await chain.append(store, [
+      { withheld: true, tags: ['a'] },
+      { correlation_id: 'é', causation_id: 'run-1' },
+    ])
+    await chain.append(store, [{ stream: 'ledger', type: 'SegmentSealed', entry: { first_seq: 0, last_seq: 12 } }, {}], {
+      newSegment: true,
+    })
+    await chain.append(store, [{ entry: { text: 'é🦊x'.repeat(150_000) } }])
+    await chain.append(store, [{ stream: 'ledger', type: 'EntryErased', entry: { seqs: [1, 11] } }])
+    await chain.append(store, [{ stream: 'ledger', type: 'SegmentSealed', entry: { first_seq: 13, last_seq: 16 } }], { newSegment: true })
+    await chain.append(store, [{}])
+  })
+
+/** The methods of a class come along only so. */
+export function wrapped(store: Store): Store {
+  return {
+    kind: store.kind,
+    location: store.location,
+    readOnly: store.readOnly,
+    get segmentFull() {
+      return store.segmentFull
+    },
+    get segment() {
+      return store.segment
+    },
+    tree: store.tree,
+    replica: store.replica,
+    recovered: store.recovered,
+    state: (request) => store.state(request),
+    append: (records, expected, options) => store.append(records, expected, options),
+    read: (selection) => store.read(selection),
+    count: (filter) => store.count(filter),
+    tally: (column, filter) => store.tally(column, filter),
+    describe: () => store.describe(),
+    audit: (sink, signal, range) => store.audit(sink, signal, range),
+    flush: () => store.flush(),
+    close: () => store.close(),
+  }
+}
+
+/** The files that a JSONL ledger is, by name. */
+export function segmentsOf(dir: string): Map<string, Buffer> {
+  const folder = join(dir, 'segments')
+  return new Map(
+    readdirSync(folder)
+      .toSorted()
+      .map((name) => [name, readFileSync(join(folder, name))]),
+  )
+}
