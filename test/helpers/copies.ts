@@ -12,6 +12,7 @@ import { LEDGER_CREATED, SampleChain } from '../../src/testing/index.ts'
 import { readLine } from '../../src/verify/record.ts'
 import { makeHonestLedger } from './honest-ledger.ts'
 import { tempDir } from './temp.ts'
+import { wrapped } from './wrapped-store.ts'
 
 /** A place for one ledger. */
 export interface CopyPlace {
@@ -111,33 +112,6 @@ export const varied: Filling = (place) =>
     await chain.append(store, [{ stream: 'ledger', type: 'SegmentSealed', entry: { first_seq: 13, last_seq: 16 } }], { newSegment: true })
     await chain.append(store, [{}])
   })
-
-/** The methods of a class come along only so. */
-export function wrapped(store: Store): Store {
-  return {
-    kind: store.kind,
-    location: store.location,
-    readOnly: store.readOnly,
-    get segmentFull() {
-      return store.segmentFull
-    },
-    get segment() {
-      return store.segment
-    },
-    tree: store.tree,
-    replica: store.replica,
-    recovered: store.recovered,
-    state: (request) => store.state(request),
-    append: (records, expected, options) => store.append(records, expected, options),
-    read: (selection) => store.read(selection),
-    count: (filter) => store.count(filter),
-    tally: (column, filter) => store.tally(column, filter),
-    describe: () => store.describe(),
-    audit: (sink, signal, range) => store.audit(sink, signal, range),
-    flush: () => store.flush(),
-    close: () => store.close(),
-  }
-}
 
 /** The files that a JSONL ledger is, by name. */
 export function segmentsOf(dir: string): Map<string, Buffer> {

@@ -10,13 +10,14 @@ import { formatReplicaNote, parseReplicaNote, readReplicaNote } from '../../src/
 import type { Store } from '../../src/ledger/store.ts'
 import { linesOf } from '../../src/testing/checks.ts'
 import { canonicalize } from '../../src/verify/canonical.ts'
-import { honest, NEW_PLACES, recorded, segmentsOf, varied, wrapped } from '../helpers/copies.ts'
+import { honest, NEW_PLACES, recorded, segmentsOf, varied } from '../helpers/copies.ts'
 import type { CopyPlace } from '../helpers/copies.ts'
 import { signerOf } from '../helpers/checkpoints.ts'
 import { gotlog } from '../helpers/gotlog.ts'
 import { damage, lineStarts, segmentNames } from '../helpers/jsonl-ledger.ts'
 import { scale } from '../helpers/scale.ts'
 import { tempDir } from '../helpers/temp.ts'
+import { wrapped } from '../helpers/wrapped-store.ts'
 
 const KINDS = Object.keys(NEW_PLACES)
 const PAIRS = KINDS.flatMap((from) => KINDS.map((to) => [from, to] as const))
