@@ -172,7 +172,8 @@ class Copying {
         { ...details, source_size: size },
       )
     const origin = await originOf(source)
-    if (origin === null) throw damagedAt(source, 0, 'it can not be read')
+    if (origin === null)
+      throw new LedgerError('damaged', `record 0 of ${source.location} can't be read: run verify to see what is wrong`, { seq: 0 })
     return new Copying(source, target, options, { origin, size, head, before })
   }
 
@@ -185,10 +186,13 @@ class Copying {
         for (const line of chunk) await this.#take(line)
         onProgress?.({ phase: 'copying', records: this.#edge.size, size: this.#size })
       }
-      if (this.#size !== this.#edge.size) throw damagedAt(this.#source, this.#edge.size, 'it is not there')
+      if (this.#size !== this.#edge.size) throw this.#damagedAt(this.#edge.size, 'it is not there')
     } catch (error) {
       // What is whole before the damage is worth having, all the more.
-      if (isDamage(error)) await this.#put()
+      if (isDamage(error)) {
+        await this.#put()
+        await this.#underway
+      }
       // The target is not closed under a write.
       await this.#underway.catch(() => {})
       throw error
@@ -212,7 +216,7 @@ class Copying {
       try {
         yield* this.#source.read({ ...all, from, before: from + 1, limit: 1 })
       } catch (error) {
-        throw isDamage(error) ? damagedAt(this.#source, from, error.message) : error
+        throw isDamage(error) ? this.#damagedAt(from, error.message) : error
       }
       if (this.#edge.size === from) return
     }
@@ -222,7 +226,7 @@ class Copying {
     const position = this.#edge.size
     if (position < this.#known.size) return this.#compare(line, position)
     const record = this.#readable(position, () => recordOf(line))
-    if (record.header.seq !== position) throw damagedAt(this.#source, position, `position ${record.header.seq} stands there`)
+    if (record.header.seq !== position) throw this.#damagedAt(position, `position ${record.header.seq} stands there`)
     if (this.#batch.length > 0 && beginsSegment(record)) await this.#put()
     this.#batch.push(record)
     this.#bytes += line.length
@@ -234,7 +238,7 @@ class Copying {
   /** The last record that the target has stands for all before it, by the chain; and all of them for the root. */
   #compare(line: Uint8Array, position: number): void {
     const { seq, hash } = this.#readable(position, () => placeOf(line))
-    if (seq !== position) throw damagedAt(this.#source, position, `position ${seq} stands there`)
+    if (seq !== position) throw this.#damagedAt(position, `position ${seq} stands there`)
     this.#edge.append(hashBytes(hash))
     if (position !== this.#known.size - 1 || hash === this.#known.hash) return
     throw new LedgerError(
@@ -244,12 +248,21 @@ class Copying {
     )
   }
 
+  #damagedAt(seq: number, why: string): LedgerError {
+    const [{ location }, to] = [this.#source, this.#target.location]
+    const come =
+      seq < this.#known.size
+        ? `Its replica at ${to} has records from there on, and was left as it is: run verify on both`
+        : `What stands before it is at ${to} now, and nothing behind it. Run verify on the source; if there is no better one, cortex-ledger promote --unverified takes what is left`
+    return new LedgerError('damaged', `record ${seq} of ${location} can't be copied (${why}). ${come}`, { location, seq })
+  }
+
   #readable<Value>(position: number, read: () => Value): Value {
     try {
       return read()
     } catch (error) {
       if (!(error instanceof TypeError)) throw error
-      throw damagedAt(this.#source, position, error.message)
+      throw this.#damagedAt(position, error.message)
     }
   }
 
@@ -324,14 +337,6 @@ class Copying {
     await this.#target.replica.write(formatReplicaNote({ ...this.#note, verified: { size, hash } }))
     return { origin, size, hash, root: sourceRoot, previous_size: this.#isNew ? null : this.#known.size }
   }
-}
-
-function damagedAt(source: Store, seq: number, why: string): LedgerError {
-  return new LedgerError(
-    'damaged',
-    `record ${seq} of ${source.location} can't be copied (${why}): what stands before it is copied, and nothing behind it. Run verify on the source; a copy of what is left is used by: cortex-ledger promote --unverified`,
-    { location: source.location, seq },
-  )
 }
 
 export interface PromoteOptions {
