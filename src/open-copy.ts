@@ -2,7 +2,7 @@
 import { sep } from 'node:path'
 import { copyLedger as copyStore, promoteReplica } from './ledger/copy.ts'
 import type { CopyOptions, CopyReport, PromoteOptions, PromoteReport } from './ledger/copy.ts'
-import { locate, openStore } from './open-store.ts'
+import { locate, openStore, shownLocation } from './open-store.ts'
 import type { StoreOptions } from './open-store.ts'
 
 export interface CopyLedgerOptions extends CopyOptions, Pick<StoreOptions, 'driver'> {}
@@ -14,9 +14,12 @@ function refuseSamePlace(from: string | URL, to: string | URL): void {
   const [source, target] = [locate(from), locate(to)]
   if (source.kind === 'memory' || target.kind === 'memory')
     throw new RangeError('a ledger in memory is gone with its process: copy from a path or URL to another one')
-  const isWithin = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(outer + sep)
-  if (isWithin(target.path, source.path) || isWithin(source.path, target.path))
-    throw new RangeError(`${target.path} and ${source.path} are in one another: copy to a place of its own`)
+  const [outer, inner] = [source, target].map((place) => (place.kind === 'postgres' ? shownLocation(place.url) : place.path)) as [
+    string,
+    string,
+  ]
+  if (inner === outer || inner.startsWith(outer + sep) || outer.startsWith(inner + sep))
+    throw new RangeError(`${inner} and ${outer} are the same, or in one another: copy to a place of its own`)
 }
 
 /**

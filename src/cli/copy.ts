@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { CopyProgress } from '../ledger/copy.ts'
 import { copyLedger } from '../open-copy.ts'
+import { shownLocation } from '../open-store.ts'
 import { asked, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf } from './location.ts'
 import { Progress } from './progress.ts'
@@ -16,7 +17,10 @@ export function addCopy(program: Command, terminal: Terminal): void {
       'Copies every record of SOURCE byte for byte into TARGET, or those that TARGET has not yet, and verifies all of TARGET. Proofs and checkpoints of SOURCE hold for it. TARGET is a replica: it can be read, and recorded in only after promote.',
     )
     .argument('[SOURCE]', LEDGER_ARGUMENT)
-    .argument('[TARGET]', 'where to: a directory (JSONL), a file ending in .db (SQLite), or a URL; new, or a replica of SOURCE')
+    .argument(
+      '[TARGET]',
+      'where to: a directory (JSONL), a file ending in .db (SQLite), or a URL (PostgreSQL); new, or a replica of SOURCE',
+    )
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
@@ -40,7 +44,7 @@ Example:
       const { size, previous_size, origin, root } = report
       const before = previous_size === null ? '' : `, ${counted(size - previous_size, 'new record')} among them`
       return terminal.print(
-        `${printable(to)} is a verified replica of ${printable(origin)}: ${counted(size, 'record')}${before}, root ${root.slice(0, 16)}…`,
+        `${printable(shownLocation(to))} is a verified replica of ${printable(origin)}: ${counted(size, 'record')}${before}, root ${root.slice(0, 16)}…`,
       )
     })
 }

@@ -1,6 +1,7 @@
 /** `cortex-ledger promote`: a replica becomes the ledger. */
 import type { Command } from 'commander'
 import { promoteLedger } from '../open-copy.ts'
+import { shownLocation } from '../open-store.ts'
 import { LEDGER_ARGUMENT, locationOf } from './location.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, printable } from './text.ts'
@@ -36,7 +37,7 @@ Example:
           terminal.stderrColours.yellow(`what is here was not verified against ${printable(source)}: records at the end may be missing`),
         )
       return terminal.print(
-        `${printable(location)} is the ledger ${printable(origin)} now, with ${counted(size, 'record')}. Nobody may write to ${printable(source)} any more: two writers of one ledger part it for good`,
+        `${printable(shownLocation(location))} is the ledger ${printable(origin)} now, with ${counted(size, 'record')}. Nobody may write to ${printable(source)} any more: two writers of one ledger part it for good`,
       )
     })
 }

@@ -1,7 +1,7 @@
 /** kill -9 of a copy, again and again: what is there is a beginning of the source and a replica, and the next run goes on. */
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
-import { AuditLedger, promoteLedger } from '../../src/index.ts'
+import { describe, expect, test } from 'vitest'
+import { AuditLedger, copyLedger, promoteLedger } from '../../src/index.ts'
 import { readReplicaNote } from '../../src/ledger/replica.ts'
 import { openStore } from '../../src/open-store.ts'
 import { linesOf } from '../../src/testing/checks.ts'
@@ -10,6 +10,7 @@ import { signerOf } from '../helpers/checkpoints.ts'
 import { startChild } from '../helpers/child.ts'
 import { segmentsOf } from '../helpers/copies.ts'
 import type { CopyPlan } from '../helpers/copy-process.ts'
+import { postgresMissing, useDatabases } from '../helpers/postgres.ts'
 import { scale } from '../helpers/scale.ts'
 import { tempDir } from '../helpers/temp.ts'
 
@@ -58,43 +59,81 @@ async function assertBeginning(to: string, whole: readonly string[]): Promise<nu
   }
 }
 
-test.each([
-  ['JSONL → SQLite', 'audit', 'copy.db'],
-  ['SQLite → JSONL', 'audit.db', 'copy'],
-])(
-  '%s, killed at every moment',
-  async (_, name, copy) => {
-    const folder = tempDir()
-    const origin = join(folder, 'audit')
-    const whole = await sourceAt(origin)
-    const from = join(folder, name)
-    if (from !== origin) await startChild('copy-process.ts', { from: origin, to: from, killAt: -1 } satisfies CopyPlan).waitFor(/^done$/)
-    for (let round = 0; round < ROUNDS; round++) {
-      const random = seededRandom(round)
-      const to = join(folder, `${round}-${copy}`)
-      let before = 0
-      let kills = 0
-      for (; ; kills++) {
-        // At least one append gets through now and then: 1 to 9 are moments of the first four writes.
-        const child = startChild('copy-process.ts', { from, to, killAt: 1 + random.below(9) } satisfies CopyPlan)
-        const { signal } = await child.exited
-        if (signal === null) {
-          expect(child.lines, child.stderr()).toEqual(['done'])
-          break
-        }
-        const size = await assertBeginning(to, whole)
-        expect(size).toBeGreaterThanOrEqual(before)
-        before = size
+/** Copies `from` into new places until one after the other is whole, with kills in between. */
+async function copyAndBeKilled(from: string, newPlace: (round: number) => Promise<string>, whole: readonly string[]): Promise<string[]> {
+  const places: string[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    const random = seededRandom(round)
+    const to = await newPlace(round)
+    let before = 0
+    let kills = 0
+    for (; ; kills++) {
+      // At least one append gets through now and then: 1 to 9 are moments of the first four writes.
+      const child = startChild('copy-process.ts', { from, to, killAt: 1 + random.below(9) } satisfies CopyPlan)
+      const { signal } = await child.exited
+      if (signal === null) {
+        expect(child.lines, child.stderr()).toEqual(['done'])
+        break
       }
-      expect(kills).toBeGreaterThan(1)
-      expect(await linesAt(to)).toEqual(whole)
-      if (copy === 'copy') expect(segmentsOf(to)).toEqual(segmentsOf(origin))
-      expect(await promoteLedger(to)).toMatchObject({ size: whole.length, verified: true })
-      const ledger = await AuditLedger.open(to, { signer: null, stateFolder: join(folder, `state-${round}`), onWarning: () => {} })
-      await ledger.record({ agent_name: 'a', method_name: 'go on' })
-      expect(await ledger.verifyIntegrity({ remembered: false })).toMatchObject({ ok: true })
-      await ledger.close()
+      const size = await assertBeginning(to, whole)
+      expect(size).toBeGreaterThanOrEqual(before)
+      before = size
     }
-  },
-  scale(60_000, 1_200_000),
-)
+    expect(kills).toBeGreaterThan(1)
+    expect(await linesAt(to)).toEqual(whole)
+    places.push(to)
+  }
+  return places
+}
+
+/** The copy is as good as the source. */
+async function goOn(to: string, size: number): Promise<void> {
+  expect(await promoteLedger(to)).toMatchObject({ size, verified: true })
+  const ledger = await AuditLedger.open(to, { signer: null, stateFolder: join(tempDir(), 'state'), onWarning: () => {} })
+  await ledger.record({ agent_name: 'a', method_name: 'go on' })
+  expect(await ledger.verifyIntegrity({ remembered: false })).toMatchObject({ ok: true })
+  await ledger.close()
+}
+
+const LONG_MS = scale(60_000, 1_200_000)
+
+describe('a copy that is killed at every moment', () => {
+  test(
+    'JSONL → SQLite',
+    async () => {
+      const folder = tempDir()
+      const from = join(folder, 'audit')
+      const whole = await sourceAt(from)
+      for (const to of await copyAndBeKilled(from, async (round) => join(folder, `${round}.db`), whole)) await goOn(to, whole.length)
+    },
+    LONG_MS,
+  )
+
+  test(
+    'SQLite → JSONL',
+    async () => {
+      const folder = tempDir()
+      const [files, from] = [join(folder, 'audit'), join(folder, 'audit.db')]
+      const whole = await sourceAt(files)
+      await copyLedger(files, from)
+      for (const to of await copyAndBeKilled(from, async (round) => join(folder, `copy-${round}`), whole)) {
+        expect(segmentsOf(to)).toEqual(segmentsOf(files))
+        await goOn(to, whole.length)
+      }
+    },
+    LONG_MS,
+  )
+
+  describe.skipIf(postgresMissing !== null)('and PostgreSQL', () => {
+    const { newDatabase } = useDatabases()
+    test(
+      'JSONL → PostgreSQL',
+      async () => {
+        const from = join(tempDir(), 'audit')
+        const whole = await sourceAt(from)
+        for (const to of await copyAndBeKilled(from, newDatabase, whole)) await goOn(to, whole.length)
+      },
+      LONG_MS,
+    )
+  })
+})

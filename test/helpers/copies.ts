@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import { AuditLedger } from '../../src/index.ts'
 import { indexedNames } from '../../src/ledger/filter.ts'
 import type { Store } from '../../src/ledger/store.ts'
 import { openStore } from '../../src/open-store.ts'
@@ -10,6 +11,7 @@ import { openMemoryStore } from '../../src/stores/memory.ts'
 import { linesOf } from '../../src/testing/checks.ts'
 import { LEDGER_CREATED, SampleChain } from '../../src/testing/index.ts'
 import { readLine } from '../../src/verify/record.ts'
+import { signerOf } from './checkpoints.ts'
 import { makeHonestLedger } from './honest-ledger.ts'
 import { tempDir } from './temp.ts'
 import { wrapped } from './wrapped-store.ts'
@@ -23,7 +25,7 @@ export interface CopyPlace {
   with<Result>(work: (store: Store) => Promise<Result>, options?: StoreOptions): Promise<Result>
 }
 
-function placeAt(kind: string, open: (options: StoreOptions) => Promise<Store>): CopyPlace {
+export function placeAt(kind: string, open: (options: StoreOptions) => Promise<Store>): CopyPlace {
   return {
     kind,
     async open(options = {}) {
@@ -121,4 +123,40 @@ export function segmentsOf(dir: string): Map<string, Buffer> {
       .toSorted()
       .map((name) => [name, readFileSync(join(folder, name))]),
   )
+}
+
+export const ROUND_SIGNER = signerOf('example.com/round', 5)
+
+/** A JSONL ledger of several segments, with a checkpoint and a bundle from before its last records. */
+export async function segmentedLedger(dir: string): Promise<{ checkpoint: string; bundle: Uint8Array }> {
+  const options = {
+    origin: 'example.com/round',
+    signer: ROUND_SIGNER,
+    actor: 'tester',
+    checkpoints: false,
+    stateFolder: join(tempDir(), 'state'),
+    segmentBytes: 20_000,
+  } as const
+  const ledger = await AuditLedger.open(dir, options)
+  for (let n = 0; n < 120; n++) {
+    const run_id = `run-${n}`
+    const call = ledger.record({
+      run_id,
+      agent_name: 'é🦊',
+      method_name: 'm',
+      raw_output: 'answer '.repeat(n % 50),
+      model_name: `m${n % 3}`,
+    })
+    if (n % 5 === 0) await call
+    if (n % 10 === 0)
+      await ledger.append(`s${n}`, [
+        { type: 'A', data: {} },
+        { type: 'B', data: { n } },
+      ])
+  }
+  const bundle = await ledger.prove({ run_id: 'run-7' }, { disclose: true })
+  const { note } = await ledger.checkpoint()
+  await ledger.record({ agent_name: 'a', method_name: 'behind the checkpoint' })
+  await ledger.close()
+  return { checkpoint: note, bundle }
 }

@@ -6,151 +6,30 @@ import { describe, expect, test } from 'vitest'
 import { AuditLedger, copyLedger, promoteLedger, publishLedger, verifyLedger } from '../../src/index.ts'
 import { copyLedger as copyStore, promoteReplica } from '../../src/ledger/copy.ts'
 import { indexedName, indexedNames } from '../../src/ledger/filter.ts'
-import { formatReplicaNote, parseReplicaNote, readReplicaNote } from '../../src/ledger/replica.ts'
+import { formatReplicaNote, parseReplicaNote } from '../../src/ledger/replica.ts'
 import type { Store } from '../../src/ledger/store.ts'
-import { linesOf } from '../../src/testing/checks.ts'
 import { canonicalize } from '../../src/verify/canonical.ts'
-import { honest, NEW_PLACES, recorded, segmentsOf, varied } from '../helpers/copies.ts'
+import { honest, NEW_PLACES, recorded, ROUND_SIGNER, segmentedLedger, segmentsOf, varied } from '../helpers/copies.ts'
 import type { CopyPlace } from '../helpers/copies.ts'
-import { signerOf } from '../helpers/checkpoints.ts'
+import { copied, copyCases, linesAt, noteAt, replicaCases } from '../helpers/copy-cases.ts'
 import { gotlog } from '../helpers/gotlog.ts'
 import { damage, lineStarts, segmentNames } from '../helpers/jsonl-ledger.ts'
 import { scale } from '../helpers/scale.ts'
 import { tempDir } from '../helpers/temp.ts'
 import { wrapped } from '../helpers/wrapped-store.ts'
 
-const KINDS = Object.keys(NEW_PLACES)
-const PAIRS = KINDS.flatMap((from) => KINDS.map((to) => [from, to] as const))
 const code = (wanted: string) => expect.objectContaining({ code: wanted })
 
 function placeOf(kind: string): CopyPlace {
   return NEW_PLACES[kind]!()
 }
 
-/** One run of a copy, each store opened and closed for it. */
-function copied(from: CopyPlace, to: CopyPlace, options = {}): ReturnType<typeof copyStore> {
-  return from.with((source) => to.with((target) => copyStore(source, target, options)), { readOnly: true })
-}
-
-const linesAt = (place: CopyPlace): Promise<string[]> => place.with((store) => linesOf(store), { readOnly: true })
-const noteAt = (place: CopyPlace) => place.with(readReplicaNote, { readOnly: true })
-
-/** What queries say, so that the columns are right too. */
-async function answersOf(store: Store): Promise<unknown> {
-  const tallies = await Promise.all((['provider', 'model', 'actor', 'type'] as const).map((column) => store.tally(column, {})))
-  const found = await linesOf(store, { filter: { tags: ['x'], until: '2030-01-01T00:00:00.000000Z' } })
-  return [tallies.map((tally) => [...tally].toSorted()), found, await store.count({ model: ['m1'] })]
-}
-
-describe.each(PAIRS)('%s → %s', (fromKind, toKind) => {
-  test.each([
-    ['calls and events', honest(60)],
-    ['withheld entries, seals, every character', varied],
-  ])('%s: the same lines, answers and report', async (_, fill) => {
-    const [from, to] = [placeOf(fromKind), placeOf(toKind)]
-    await fill(from)
-    const lines = await linesAt(from)
-    const report = await copied(from, to)
-    expect(report).toMatchObject({ size: lines.length, previous_size: null })
-    expect(await linesAt(to)).toEqual(lines)
-    expect(await to.with(answersOf)).toEqual(await from.with(answersOf))
-    expect((await noteAt(to))?.verified).toEqual({ size: report.size, hash: report.hash })
-    expect(await copied(from, to), 'again, with nothing to do').toEqual({ ...report, previous_size: lines.length })
-    expect(await linesAt(to)).toEqual(lines)
-  })
-
-  test('the source goes on, and the copy after it', async () => {
-    const [from, to] = [placeOf(fromKind), placeOf(toKind)]
-    await honest(20)(from)
-    await copied(from, to)
-    await honest(45)(from)
-    const size = (await linesAt(from)).length
-    expect(await copied(from, to)).toMatchObject({ size, previous_size: 20 })
-    expect(await linesAt(to)).toEqual(await linesAt(from))
-  })
-})
-
-describe.each(KINDS)('a replica in %s', (kind) => {
-  async function replica(size = 10): Promise<[from: CopyPlace, to: CopyPlace]> {
-    const [from, to] = [placeOf('memory'), placeOf(kind)]
-    await honest(size)(from)
-    await copied(from, to)
-    return [from, to]
-  }
-
-  test('is read by everybody and recorded in by nobody, until it is promoted', async () => {
-    const [from, to] = await replica()
-    const before = await linesAt(to)
-    await expect(recorded(30)(to)).rejects.toThrow(code('read_only'))
-    expect(await linesAt(to)).toEqual(before)
-    const promoted = await to.with((store) => promoteReplica(store))
-    expect(promoted).toMatchObject({ size: 10, source: 'memory:', verified: true, origin: 'example.com/honest' })
-    await recorded(15)(to)
-    expect((await linesAt(to)).length).toBeGreaterThan(12)
-    await expect(to.with((store) => promoteReplica(store))).rejects.toThrow(code('already_exists'))
-    await expect(copied(from, to)).rejects.toThrow(code('already_exists'))
-  })
-
-  test('is promoted only as it was verified, unless somebody says so', async () => {
-    const [from, to] = await replica()
-    const whole = await linesAt(from)
-    await honest(30)(from)
-    // The copy ends behind the new records, and before they are verified.
-    await from.with((source) =>
-      to.with(async (target) => {
-        const cut = { ...wrapped(target), audit: () => Promise.reject(new Error('enough')) }
-        await expect(copyStore(source, cut)).rejects.toThrow('enough')
-      }),
-    )
-    expect((await linesAt(to)).length).toBeGreaterThan(whole.length)
-    const refused = to.with((store) => promoteReplica(store))
-    await expect(refused).rejects.toThrow(code('not_verified'))
-    await expect(refused).rejects.toThrow(/run the copy .* again/)
-    expect(await noteAt(to)).not.toBeNull()
-    expect(await to.with((store) => promoteReplica(store, { unverified: true }))).toMatchObject({ verified: false })
-    expect(await noteAt(to)).toBeNull()
-  })
-
-  test('of another ledger, or of one that is shorter now: refused, and nothing changed', async () => {
-    const [, to] = await replica(20)
-    const before = [await linesAt(to), await noteAt(to)]
-    const [other, shorter, parted] = [placeOf('memory'), placeOf('memory'), placeOf('memory')]
-    await honest(30, 2)(other)
-    await honest(12)(shorter)
-    await expect(copied(other, to)).rejects.toThrow(code('forked'))
-    await expect(copied(shorter, to)).rejects.toThrow(code('behind_checkpoint'))
-    await honest(12)(parted)
-    await honest(40, 3)(parted)
-    await expect(copied(parted, to), 'the same beginning, and another last record').rejects.toThrow(code('forked'))
-    expect([await linesAt(to), await noteAt(to)]).toEqual(before)
-  })
-
-  test('a ledger that is none is left alone', async () => {
-    const [from, to] = [placeOf('memory'), placeOf(kind)]
-    await honest(20)(from)
-    await honest(10)(to)
-    await expect(copied(from, to)).rejects.toThrow(code('already_exists'))
-    expect([await noteAt(to), (await linesAt(to)).length]).toEqual([null, 10])
-  })
-
-  test('is there with its mark before its first record', async () => {
-    const [from, to] = [placeOf('memory'), placeOf(kind)]
-    await honest(10)(from)
-    const seen: unknown[] = []
-    await from.with((source) =>
-      to.with((target) =>
-        copyStore(source, {
-          ...wrapped(target),
-          append: async (records, expected, options) => {
-            seen.push((await readReplicaNote(target))?.verified)
-            await target.append(records, expected, options)
-          },
-        }),
-      ),
-    )
-    expect(seen).toEqual([null])
-  })
-})
+const KINDS = Object.keys(NEW_PLACES)
+copyCases(
+  KINDS.flatMap((from) => KINDS.map((to) => [from, to] as const)),
+  placeOf,
+)
+replicaCases(KINDS, placeOf)
 
 describe('who else writes', () => {
   test('a ledger that was founded in between is not taken for a replica', async () => {
@@ -271,52 +150,17 @@ describe('a damaged source', () => {
 })
 
 describe('from files to a database and back', () => {
-  const signer = signerOf('example.com/round', 5)
-
-  async function grown(dir: string): Promise<{ checkpoint: string; bundle: Uint8Array }> {
-    const options = {
-      origin: 'example.com/round',
-      signer,
-      actor: 'tester',
-      checkpoints: false,
-      stateFolder: join(tempDir(), 'state'),
-      segmentBytes: 20_000,
-    } as const
-    const ledger = await AuditLedger.open(dir, options)
-    for (let n = 0; n < 120; n++) {
-      const run_id = `run-${n}`
-      const call = ledger.record({
-        run_id,
-        agent_name: 'é🦊',
-        method_name: 'm',
-        raw_output: 'answer '.repeat(n % 50),
-        model_name: `m${n % 3}`,
-      })
-      if (n % 5 === 0) await call
-      if (n % 10 === 0)
-        await ledger.append(`s${n}`, [
-          { type: 'A', data: {} },
-          { type: 'B', data: { n } },
-        ])
-    }
-    const bundle = await ledger.prove({ run_id: 'run-7' }, { disclose: true })
-    const { note } = await ledger.checkpoint()
-    await ledger.record({ agent_name: 'a', method_name: 'behind the checkpoint' })
-    await ledger.close()
-    return { checkpoint: note, bundle }
-  }
-
   test('the segment files are the same, and what was signed and proven before holds', async () => {
     const folder = tempDir()
     const [dir, db, back] = [join(folder, 'audit'), join(folder, 'audit.db'), join(folder, 'back')]
-    const { checkpoint, bundle } = await grown(dir)
+    const { checkpoint, bundle } = await segmentedLedger(dir)
     expect(segmentNames(dir).length).toBeGreaterThan(3)
     await copyLedger(dir, db)
     const { size } = await copyLedger(db, back)
     expect(segmentsOf(back)).toEqual(segmentsOf(dir))
     for (const copy of [db, back]) {
       const since = [checkpoint, bundle]
-      const report = await verifyLedger(copy, { keys: [signer.verifierKey], since, remembered: false })
+      const report = await verifyLedger(copy, { keys: [ROUND_SIGNER.verifierKey], since, remembered: false })
       expect(report).toMatchObject({ ok: true, size, verdicts: { authenticity: 'pass', completeness: 'pass' } })
       const ledger = await AuditLedger.open(copy, { readOnly: true })
       expect(await ledger.latestCheckpoint()).toMatchObject({ note: checkpoint })
@@ -328,10 +172,10 @@ describe('from files to a database and back', () => {
   test('a promoted copy goes on where the source was, to segments of its own', async () => {
     const folder = tempDir()
     const [dir, db, back] = [join(folder, 'audit'), join(folder, 'audit.db'), join(folder, 'back')]
-    await grown(dir)
+    await segmentedLedger(dir)
     await copyLedger(dir, db)
     await promoteLedger(db)
-    const open = { signer, checkpoints: false, stateFolder: join(folder, 'state'), segmentBytes: 20_000 } as const
+    const open = { signer: ROUND_SIGNER, checkpoints: false, stateFolder: join(folder, 'state'), segmentBytes: 20_000 } as const
     const ledger = await AuditLedger.open(db, open)
     await Promise.all(Array.from({ length: 50 }, () => ledger.record({ agent_name: 'b', method_name: 'm', raw_output: 'x'.repeat(500) })))
     await ledger.rotate()
@@ -347,18 +191,18 @@ describe('from files to a database and back', () => {
   test.skipIf(gotlog === null)('a copy is published, and others judge it as they do the source', async () => {
     const folder = tempDir()
     const [dir, db, log] = [join(folder, 'audit'), join(folder, 'audit.db'), join(folder, 'log')]
-    await grown(dir)
+    await segmentedLedger(dir)
     await copyLedger(dir, db)
     const { size, not_signed } = await publishLedger(db, log)
     expect(not_signed, 'a replica signs nothing').toMatch(/replica/)
-    expect(await gotlog!(['log', log, signer.verifierKey])).toMatchObject({ ok: true, said: expect.stringContaining(`size=${size}`) })
+    expect(await gotlog!(['log', log, ROUND_SIGNER.verifierKey])).toMatchObject({ ok: true, said: expect.stringContaining(`size=${size}`) })
   })
 
   test('a source whose checkpoint is of other records is not vouched for', async () => {
     const folder = tempDir()
     const [dir, other, db] = [join(folder, 'audit'), join(folder, 'other'), join(folder, 'audit.db')]
-    await grown(dir)
-    const { checkpoint } = await grown(other)
+    await segmentedLedger(dir)
+    const { checkpoint } = await segmentedLedger(other)
     writeFileSync(join(dir, 'tree/checkpoint'), checkpoint)
     await expect(copyLedger(dir, db)).rejects.toThrow(/root_mismatch/)
     rmSync(join(dir, 'tree'), { recursive: true })

@@ -11,6 +11,7 @@ import type {
   AuditSink,
   Head,
   RecordFilter,
+  ReplicaMark,
   SealedRecord,
   Selection,
   StateRequest,
@@ -28,7 +29,8 @@ import type { PostgresStoreOptions } from './opening.ts'
 import { PAGE_BYTES, countQuery, pageQuery, tallyQuery } from './select.ts'
 import type { Row } from './session.ts'
 import type { Sessions } from './sessions.ts'
-import { treeInTables } from './tree.ts'
+import { replicaInTable, treeInTables } from './tree.ts'
+import type { TreeAccess } from './tree.ts'
 import { Appending } from './appending.ts'
 import { readState } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
@@ -58,6 +60,7 @@ class PostgresStore implements Store {
   readonly segment = null
   readonly recovered = null
   readonly tree: TreeFiles
+  readonly replica: ReplicaMark
   readonly #sessions: Sessions
   readonly #place: LedgerPlace
   readonly #appending: Appending
@@ -70,7 +73,9 @@ class PostgresStore implements Store {
     this.readOnly = options.readOnly ?? false
     this.#now = options.databaseClock === false ? () => null : serverClock
     this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning })
-    this.tree = treeInTables({ place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() })
+    const access = { place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() } satisfies TreeAccess
+    this.tree = treeInTables(access)
+    this.replica = replicaInTable(access)
   }
 
   #assertWritable(): void {
