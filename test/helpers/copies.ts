@@ -138,16 +138,16 @@ export async function segmentedLedger(dir: string): Promise<{ checkpoint: string
     segmentBytes: 20_000,
   } as const
   const ledger = await AuditLedger.open(dir, options)
-  for (let n = 0; n < 120; n++) {
+  for (let n = 0; n < 60; n++) {
     const run_id = `run-${n}`
     const call = ledger.record({
       run_id,
       agent_name: 'é🦊',
       method_name: 'm',
-      raw_output: 'answer '.repeat(n % 50),
+      raw_output: 'answer '.repeat((n % 25) * 4),
       model_name: `m${n % 3}`,
     })
-    if (n % 5 === 0) await call
+    if (n % 6 === 0) await call
     if (n % 10 === 0)
       await ledger.append(`s${n}`, [
         { type: 'A', data: {} },
