@@ -47,7 +47,7 @@ export interface CopyReport {
   readonly previous_size: number | null
 }
 
-/** Records and bytes of one append to the target. More of them at once made no store faster. */
+/** Records and bytes of one append to the target: two of them are in memory, one being written and one being read. */
 const BATCH_RECORDS = 1000
 const BATCH_BYTES = 4 * 1024 * 1024
 /** An append of the source stays whole up to so many bytes, which every append of a ledger's own is far below. */

@@ -8,6 +8,8 @@ import { copyLedger as copyStore, promoteReplica } from '../../src/ledger/copy.t
 import { indexedName, indexedNames } from '../../src/ledger/filter.ts'
 import { formatReplicaNote, parseReplicaNote } from '../../src/ledger/replica.ts'
 import type { Store } from '../../src/ledger/store.ts'
+import { openStore } from '../../src/open-store.ts'
+import { selection, textOf } from '../../src/testing/checks.ts'
 import { canonicalize } from '../../src/verify/canonical.ts'
 import { honest, NEW_PLACES, recorded, ROUND_SIGNER, segmentedLedger, segmentsOf, varied } from '../helpers/copies.ts'
 import type { CopyPlace } from '../helpers/copies.ts'
@@ -108,6 +110,18 @@ describe('a damaged source', () => {
     expect(await promoteLedger(to, { unverified: true })).toMatchObject({ size: seq, verified: false })
     const report = await verifyLedger(to, { remembered: false })
     expect(report).toMatchObject({ size: seq, verdicts: { integrity: 'pass' } })
+  })
+
+  test('is read up to the very line', async () => {
+    const dir = await spoilt(() => Buffer.from('{"hash":\n'))
+    const store = await openStore(dir, { readOnly: true, index: 'off' })
+    const lines: string[] = []
+    const reading = async (): Promise<void> => {
+      for await (const chunk of store.read(selection())) lines.push(...chunk.map(textOf))
+    }
+    await expect(reading()).rejects.toThrow(code('damaged'))
+    expect(lines.length).toBe(25)
+    await store.close()
   })
 
   test('whose last line is no record, or whose record 0 is none', async () => {
