@@ -103,7 +103,7 @@ async function round(
 ): Promise<Record<'ours' | 'sustained' | 'floor' | 'size' | 'bytes', number>> {
   return session.inFolder(async (folder) => {
     const { seconds, sustained, batches } = await appendTo(await open(folder), append)
-    const bytes = batches.flat().reduce((sum, { entry_text }) => sum + Buffer.byteLength(entry_text), 0)
+    const bytes = batches.flat().reduce((sum, { entry_text }) => sum + Buffer.byteLength(entry_text ?? ''), 0)
     return {
       ours: count / seconds,
       sustained: count / sustained,

@@ -6,6 +6,9 @@ export type { OpenOptions } from './open.ts'
 export { publishLedger } from './open-publish.ts'
 export type { PublishLedgerOptions, PublishedReport } from './open-publish.ts'
 export type { PublishReport } from './ledger/publish.ts'
+export { copyLedger, promoteLedger } from './open-copy.ts'
+export type { CopyLedgerOptions, PromoteLedgerOptions } from './open-copy.ts'
+export type { CopyOptions, CopyProgress, CopyReport, PromoteOptions, PromoteReport } from './ledger/copy.ts'
 export { isPublishedLog, verifyPublishedLog } from './ledger/published-log.ts'
 export type { HttpLimits, PublishedLogOptions } from './ledger/published-log.ts'
 export type { NamedNote } from './verify/published-claims.ts'
@@ -52,6 +55,7 @@ export type {
   ExitAppender,
   Head,
   RecordFilter,
+  ReplicaMark,
   SealedRecord,
   Selection,
   StateRequest,

@@ -39,6 +39,7 @@ const EXIT_OF: Record<LedgerErrorCode, number> = {
   forked: EXIT.refused,
   not_covered: EXIT.refused,
   publish_conflict: EXIT.refused,
+  not_verified: EXIT.refused,
 }
 
 /** Arguments that mean nothing, told in a sentence that says what to type instead. */

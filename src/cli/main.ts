@@ -20,6 +20,8 @@ const COMMANDS: { readonly [name: string]: () => Promise<AddCommand> } = {
   check: async () => (await import('./check.ts')).addCheck,
   stats: async () => (await import('./stats.ts')).addStats,
   export: async () => (await import('./export.ts')).addExport,
+  copy: async () => (await import('./copy.ts')).addCopy,
+  promote: async () => (await import('./promote.ts')).addPromote,
   rotate: async () => (await import('./rotate.ts')).addRotate,
   keys: async () => (await import('./keys.ts')).addKeys,
   witness: async () => (await import('./witness.ts')).addWitness,

@@ -68,7 +68,17 @@ export async function replaceText(path: string, text: string, aside = `${path}.n
   }
 }
 
-/** The same, never over a file that is there. @throws LedgerError */
+/** Takes a file away for good; harmless where there is none. @throws LedgerError */
+export async function removeText(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true })
+    await syncFolder(dirname(path))
+  } catch (error) {
+    throw asStorageError(error, `removing ${path}`)
+  }
+}
+
+/** Makes a file as `replaceText` does, never over one that is there. @throws LedgerError */
 export async function createText(path: string, text: string): Promise<void> {
   try {
     const aside = await writeAside(`${path}.next`, text)

@@ -52,6 +52,8 @@ export const LEDGER_ERROR_CODES = [
   'not_covered',
   /** The folder to publish to holds something else: another log, one that is ahead of the ledger or contradicts it, other files. */
   'publish_conflict',
+  /** The replica's last copy did not come to its end, or did not verify. */
+  'not_verified',
 ] as const
 
 export type LedgerErrorCode = (typeof LEDGER_ERROR_CODES)[number]

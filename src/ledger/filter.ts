@@ -38,3 +38,16 @@ export function isEmptyFilter(filter: RecordFilter): boolean {
 export function indexedName(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null
 }
+
+/** Both of them, of an entry's text; null where it is withheld, or no JSON. */
+export function indexedNames(entry_text: string | null): { readonly provider: string | null; readonly model: string | null } {
+  const none = { provider: null, model: null }
+  // An entry that names neither, which is cheap to see, needs no parse.
+  if (entry_text === null || !(entry_text.includes('"provider_name":') || entry_text.includes('"model_name":'))) return none
+  try {
+    const { provider_name, model_name } = JSON.parse(entry_text) as { provider_name?: unknown; model_name?: unknown }
+    return { provider: indexedName(provider_name), model: indexedName(model_name) }
+  } catch {
+    return none
+  }
+}

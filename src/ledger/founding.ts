@@ -25,6 +25,7 @@ import { asRecordSigners } from './record-signer.ts'
 import type { RecordSigner } from './record-signer.ts'
 import { RecordSigning } from './record-signing.ts'
 import { OriginMemory } from './remembered.ts'
+import { refuseReplica } from './replica.ts'
 import { writerOver } from './rotation.ts'
 import { isNoKey, SigningKeys } from './signing-keys.ts'
 import type { LedgerWarning } from './warning.ts'
@@ -212,6 +213,7 @@ async function partsForReading(store: Store, options: LedgerOptions, common: Com
 
 async function partsForWriting(store: Store, options: LedgerOptions, mustCreate: boolean, common: CommonParts): Promise<LedgerParts> {
   const signers = asRecordSigners(options.signRecords)
+  await refuseReplica(store)
   const { head } = await store.state({ streams: [], run_ids: [] })
   const isNew = head.size === 0
   if (mustCreate && !isNew)

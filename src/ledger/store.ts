@@ -49,9 +49,10 @@ export interface SealedRecord {
   readonly header_text: string
   /** The JSON array's exact text, or null where nobody signed. */
   readonly signatures_text: string | null
-  readonly salt: string
+  /** Null, as the entry, where it is withheld: a copy takes over what is there. */
+  readonly salt: string | null
   /** Canonical JSON of the entry. */
-  readonly entry_text: string
+  readonly entry_text: string | null
   /** From the entry, for queries only. */
   readonly provider: string | null
   readonly model: string | null
@@ -158,6 +159,21 @@ export interface TreeFiles {
   clear(): Promise<void>
 }
 
+/**
+ * A small text kept with the ledger. While it is there the ledger is the copy of another one, and nobody records in it
+ * (src/ledger/replica.ts).
+ */
+export interface ReplicaMark {
+  /** Null where the ledger is no replica. @throws LedgerError `io_error` */
+  read(): Promise<string | null>
+  /**
+   * Replaces it as a whole; null takes it away. It has happened for good when this resolves; when the process or the
+   * machine ends in between, the old text is there or the new one.
+   * @throws LedgerError `read_only` | `disk_full` | `io_error`
+   */
+  write(text: string | null): Promise<void>
+}
+
 export interface AppendOptions {
   /** The first of these records begins a new segment (stores without segments ignore it). */
   readonly newSegment?: boolean
@@ -182,6 +198,8 @@ export interface Store {
   readonly segment: { readonly name: string; readonly first_seq: number } | null
   /** What is derived from the records' hashes. */
   readonly tree: TreeFiles
+  /** Says that the ledger is a replica. A store that only reads can't write it. */
+  readonly replica: ReplicaMark
   /** What recovery did at opening, to be recorded by the ledger; null where there was nothing to do. */
   readonly recovered: { readonly bytes: number; readonly moved_to: string; readonly reason: string } | null
 

@@ -1,6 +1,7 @@
 /** A ledger in the memory of one process, gone when it ends: for tests, and to try things out. The plainest reading of the port. */
 import { LedgerError } from '../ledger/errors.ts'
 import { fitsFilter } from '../ledger/filter.ts'
+import { replicaInMemory } from '../ledger/replica-mark.ts'
 import type {
   AuditRange,
   AuditSink,
@@ -74,6 +75,7 @@ export function openMemoryStore(): Store {
 
   return {
     tree: treeInMemory(),
+    replica: replicaInMemory(),
     kind: 'memory',
     location: 'memory:',
     readOnly: false,

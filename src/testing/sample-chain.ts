@@ -29,6 +29,8 @@ export interface Sample {
   /** Further header members, such as a later version's. */
   readonly further?: { readonly [key: string]: string | number | readonly string[] }
   readonly signatures_text?: string
+  /** The store gets the record without its entry, as a copy of what is withheld does. */
+  readonly withheld?: boolean
 }
 
 export const SAMPLE_ORIGIN = 'example.com/contract'
@@ -121,16 +123,14 @@ export class SampleChain {
     } as RecordHeader
     const header_text = canonicalize(header)
     const names = entry as { readonly provider_name?: unknown; readonly model_name?: unknown }
-    return {
+    const sealed = {
       hash: hash('sha256', `\0${header_text}`, 'hex'),
       header,
       header_text,
       signatures_text: sample.signatures_text ?? null,
-      salt,
-      entry_text,
-      provider: indexedName(names.provider_name),
-      model: indexedName(names.model_name),
     }
+    if (sample.withheld === true) return { ...sealed, salt: null, entry_text: null, provider: null, model: null }
+    return { ...sealed, salt, entry_text, provider: indexedName(names.provider_name), model: indexedName(names.model_name) }
   }
 
   /** The store has taken these: the chain goes on behind them. */

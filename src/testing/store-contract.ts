@@ -13,6 +13,7 @@ import { queryCases } from './contract/query-cases.ts'
 import { byteCases, readCases } from './contract/read-cases.ts'
 import { idempotencyCases, recordCases } from './contract/record-cases.ts'
 import { clockCases, streamCases } from './contract/stream-cases.ts'
+import { replicaCases } from './contract/replica-cases.ts'
 import { treeCases } from './contract/tree-cases.ts'
 
 /** By what they are about: first the port alone, then the whole ledger on the store. */
@@ -25,6 +26,7 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['store life', lifeCases],
   ['store audit', auditCases],
   ['store tree', treeCases],
+  ['store replica', replicaCases],
   ['ledger record', recordCases],
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],

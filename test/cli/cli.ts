@@ -2,14 +2,10 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { COMPILE_CACHE } from '../helpers/child.ts'
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin.ts', import.meta.url))
-
-/** The tests start the command some two hundred times; stripping its types anew each time would be most of their time. */
-const COMPILE_CACHE = join(tmpdir(), 'cortex-ledger-compile-cache')
 
 export interface Ended {
   readonly code: number | null

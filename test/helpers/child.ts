@@ -1,11 +1,15 @@
 /** A process of its own for a test: started with this runtime, killed when the test ends, heard line by line. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 
 // Older runtimes strip types only when asked to.
 const STRIPPING = process.features.typescript ? [] : ['--experimental-strip-types']
+
+/** Stripping the types anew is most of the time that a process takes to begin. */
+export const COMPILE_CACHE = join(tmpdir(), 'cortex-ledger-compile-cache')
 
 export interface Child {
   readonly pid: number
@@ -31,6 +35,7 @@ export function startChild(script: string, argument: object, flags: readonly str
     [...STRIPPING, ...flags, '--disable-warning=ExperimentalWarning', path, JSON.stringify(argument)],
     {
       stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
     },
   )
   const lines: string[] = []

@@ -72,7 +72,8 @@ const ROOMS = {
   'src/open-verify.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-audit.ts'],
   'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts'],
   'src/open-publish.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts', 'src/open.ts'],
-  'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts', 'src/open-verify.ts', 'src/open-publish.ts'],
+  'src/open-copy.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts'],
+  'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts', 'src/open-verify.ts', 'src/open-publish.ts', 'src/open-copy.ts'],
   'src/cli/': [
     'src/verify/',
     'src/ledger/',
@@ -81,6 +82,7 @@ const ROOMS = {
     'src/open.ts',
     'src/open-verify.ts',
     'src/open-publish.ts',
+    'src/open-copy.ts',
     'src/index.ts',
   ],
 } as const satisfies Record<string, readonly string[]>

@@ -139,8 +139,10 @@ const FAULTS: Record<string, Record<string, Fault>> = {
     'splits lines as text': (store) => linesAs(store, (line) => encoder.encode(decoder.decode(line).split('\u2028')[0])),
     'writes entries anew': (store) => linesAs(store, (line) => encoder.encode(JSON.stringify(JSON.parse(decoder.decode(line))))),
     'loses signatures': (store) => appendingAs(store, (record) => ({ ...record, signatures_text: null })),
+    'has an empty entry where it is withheld': (store) =>
+      appendingAs(store, (record) => ({ ...record, salt: record.salt ?? 'A'.repeat(22), entry_text: record.entry_text ?? '{}' })),
     'cuts long entries': (store) =>
-      appendingAs(store, (record) => ({ ...record, entry_text: record.entry_text.length > 500_000 ? '{}' : record.entry_text })),
+      appendingAs(store, (record) => ({ ...record, entry_text: (record.entry_text?.length ?? 0) > 500_000 ? '{}' : record.entry_text })),
   },
   filter: {
     'ignores tags in filters': (store) =>
@@ -174,6 +176,20 @@ const FAULTS: Record<string, Record<string, Fault>> = {
     },
     'goes on after it was closed': () => ({ close: async () => {} }),
     'forgets what it was asked to describe': (store) => ({ describe: async () => ({ kind: store.kind, bytes: 0 }) }),
+  },
+  replica: {
+    'forgets that it is a replica': () => ({ replica: { read: async () => null, write: async () => {} } }),
+    'stays a replica for ever': (store) => ({
+      replica: { ...store.replica, write: async (text) => (text === null ? undefined : store.replica.write(text)) },
+    }),
+    'keeps the first mark': (store) => ({
+      replica: {
+        ...store.replica,
+        write: async (text) => {
+          if (text === null || (await store.replica.read()) === null) await store.replica.write(text)
+        },
+      },
+    }),
   },
   audit: {
     'audits all, whatever the range': (store) => ({ audit: (sink, signal) => store.audit(sink, signal) }),

@@ -37,7 +37,7 @@ export class BatchEncoder {
   /** Enough unless much of the text is beyond ASCII. */
   #room(records: readonly SealedRecord[]): Buffer {
     let bytes = 0
-    for (const { header_text, entry_text } of records) bytes += header_text.length + entry_text.length + AROUND_BYTES
+    for (const { header_text, entry_text } of records) bytes += header_text.length + (entry_text?.length ?? 0) + AROUND_BYTES
     return this.#kept.length >= bytes ? this.#kept : Buffer.allocUnsafeSlow(Math.ceil(bytes * 1.25))
   }
 }

@@ -7,11 +7,13 @@
  *     index.db                                                 derived, can be deleted at any time
  *     text.db                                                  the full-text index, derived too (src/stores/text)
  *     tree/                                                    the Merkle tree, derived too (src/stores/tree)
+ *     replica.json                                             says that the ledger is the copy of another one
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
  */
 import { join } from 'node:path'
 import { LedgerError } from '../../ledger/errors.ts'
-import type { TreeFiles } from '../../ledger/store.ts'
+import { replicaFile, replicaInMemory } from '../../ledger/replica-mark.ts'
+import type { ReplicaMark, TreeFiles } from '../../ledger/store.ts'
 import { treeFilesIn } from '../tree/tree-files.ts'
 import { treeInMemory } from '../tree/tree-in-memory.ts'
 import { nodeFiles, readFully } from './files.ts'
@@ -24,6 +26,7 @@ export const WRITER_FILE = 'writer.json'
 export const INDEX_FILE = 'index.db'
 export const MARKER_FILE = 'ledger.json'
 export const TREE = 'tree'
+export const REPLICA_FILE = 'replica.json'
 
 /** A longer line is no record: an entry of 16 MiB, a header, signatures, and room to spare. Bytes. */
 export const LINE_BYTES_MAX = 17 * 1024 * 1024
@@ -72,6 +75,7 @@ export async function listSegments(files: FilePort, dir: string): Promise<Segmen
 const isOwnName = (name: string): boolean =>
   [SEGMENTS, TORN, TREE, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) ||
   name.startsWith(`${INDEX_FILE}`) ||
+  name.startsWith(REPLICA_FILE) ||
   name === `${LOCK_FILE}-journal`
 
 /**
@@ -144,4 +148,9 @@ export const MARKER_TEXT = `${JSON.stringify({ format: FORMAT, store: 'jsonl' })
 /** Where the tree is kept. One exported file has no place for it, and a disk that a test has made up none for files that it does not know. */
 export function treeOf(files: FilePort, dir: string | null): TreeFiles {
   return dir === null || files !== nodeFiles ? treeInMemory() : treeFilesIn(join(dir, TREE))
+}
+
+/** What says that the ledger is a replica. One exported file is none, and a disk that a test has made up forgets it. */
+export function replicaOf(files: FilePort, dir: string | null, readOnly: boolean): ReplicaMark {
+  return dir === null || files !== nodeFiles ? replicaInMemory(readOnly) : replicaFile(join(dir, REPLICA_FILE), readOnly)
 }

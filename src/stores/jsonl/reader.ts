@@ -77,16 +77,23 @@ export class Reader {
     const end = await this.#parts.currentEnd()
     let chunk: Buffer[] = []
     let bytes = 0
-    for await (const found of this.#find(selection, end)) {
-      for (const { line } of found) {
-        chunk.push(line)
-        bytes += line.length
-        if (chunk.length < CHUNK_RECORDS && bytes < CHUNK_BYTES) continue
-        yield chunk
-        this.#parts.assertOpen()
-        chunk = []
-        bytes = 0
+    try {
+      for await (const found of this.#find(selection, end)) {
+        for (const { line } of found) {
+          chunk.push(line)
+          bytes += line.length
+          if (chunk.length < CHUNK_RECORDS && bytes < CHUNK_BYTES) continue
+          const full = chunk
+          chunk = []
+          bytes = 0
+          yield full
+          this.#parts.assertOpen()
+        }
       }
+    } catch (error) {
+      // What stands before a line that is no record can be read.
+      if (chunk.length > 0) yield chunk
+      throw error
     }
     if (chunk.length > 0) yield chunk
   }

@@ -6,6 +6,7 @@ import type {
   AuditRange,
   AuditSink,
   RecordFilter,
+  ReplicaMark,
   Selection,
   StateRequest,
   Store,
@@ -20,7 +21,7 @@ import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
-import { listSegments, TORN, treeOf } from './layout.ts'
+import { listSegments, replicaOf, TORN, treeOf } from './layout.ts'
 import type { Segment } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import { isWriterAtWork } from './lock.ts'
@@ -79,6 +80,7 @@ export class ReadingStore implements Store {
   readonly segmentFull = false
   readonly recovered = null
   readonly tree: TreeFiles
+  readonly replica: ReplicaMark
   readonly location: string
   readonly #parts: ReadingParts
   readonly #ends: EndTracker
@@ -89,7 +91,9 @@ export class ReadingStore implements Store {
   constructor(parts: ReadingParts) {
     this.location = parts.location
     this.#parts = parts
-    this.tree = treeOf(parts.files, parts.isLedger ? parts.location : null)
+    const dir = parts.isLedger ? parts.location : null
+    this.tree = treeOf(parts.files, dir)
+    this.replica = replicaOf(parts.files, dir, true)
     this.#ends = new EndTracker(parts.files, parts.list)
     this.#reader = new Reader({
       location: parts.location,

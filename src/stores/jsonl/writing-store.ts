@@ -7,6 +7,7 @@ import type {
   ExitAppender,
   Head,
   RecordFilter,
+  ReplicaMark,
   SealedRecord,
   Selection,
   StateRequest,
@@ -23,7 +24,7 @@ import { settleNow, writeNow } from './exit.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { KnownRecords } from './known-records.ts'
-import { listSegments, treeOf } from './layout.ts'
+import { listSegments, replicaOf, treeOf } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import type { WriterLock } from './lock.ts'
 import type { Overlay } from './overlay.ts'
@@ -62,6 +63,7 @@ export class WritingStore implements Store {
   readonly location: string
   readonly recovered: Recovered | null
   readonly tree: TreeFiles
+  readonly replica: ReplicaMark
   readonly atExit?: ExitAppender
   readonly #parts: WritingParts
   readonly #writer: SegmentWriter
@@ -78,6 +80,7 @@ export class WritingStore implements Store {
     const { recovery, index, files, dir } = parts
     this.location = dir
     this.tree = treeOf(files, dir)
+    this.replica = replicaOf(files, dir, false)
     this.recovered = recovery.recovered
     this.#parts = parts
     this.#head = recovery.head

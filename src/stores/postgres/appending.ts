@@ -34,6 +34,13 @@ async function isOver(session: Session, error: LedgerError): Promise<boolean> {
   )
 }
 
+/** A time in each month that the records are of: one, but where a copy brings those of years. */
+function monthsOf(records: readonly SealedRecord[]): string[] {
+  const times = records.map(({ header }) => header.recorded_at)
+  const [first = '', last = ''] = [times[0], times.at(-1)]
+  return first.slice(0, 7) === last.slice(0, 7) ? [last] : [...new Map(times.map((time) => [time.slice(0, 7), time])).values()]
+}
+
 export class Appending {
   readonly #options: AppendingOptions
   readonly #partitions: Partitions
@@ -124,7 +131,7 @@ export class Appending {
   async append(records: readonly SealedRecord[], expected: Head): Promise<void> {
     const last = records.at(-1)
     if (last === undefined) return
-    await this.#partitions.ready(last.header.recorded_at)
+    for (const month of monthsOf(records)) await this.#partitions.ready(month)
     await this.#alone(async () => {
       const session = await this.#session()
       await this.#heard(session, () => appendRecords(session, this.#options.place, records, expected))

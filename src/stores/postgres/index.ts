@@ -12,6 +12,7 @@ import type {
   ExitAppender,
   Head,
   RecordFilter,
+  ReplicaMark,
   SealedRecord,
   Selection,
   StateRequest,
@@ -30,7 +31,8 @@ import type { PostgresStoreOptions } from './opening.ts'
 import { HEADERS_PAGE, PAGE_BYTES, countQuery, pageQuery, tallyQuery } from './select.ts'
 import type { Row } from './session.ts'
 import type { Sessions } from './sessions.ts'
-import { treeInTables } from './tree.ts'
+import { replicaInTable, treeInTables } from './tree.ts'
+import type { TreeAccess } from './tree.ts'
 import { Appending } from './appending.ts'
 import { readState } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
@@ -61,6 +63,7 @@ class PostgresStore implements Store {
   readonly recovered = null
   readonly tree: TreeFiles
   readonly atExit: ExitAppender
+  readonly replica: ReplicaMark
   readonly #sessions: Sessions
   readonly #place: LedgerPlace
   readonly #appending: Appending
@@ -74,7 +77,9 @@ class PostgresStore implements Store {
     this.#now = options.databaseClock === false ? () => null : serverClock
     this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning })
     this.atExit = new ExitThread(url, options, sessions)
-    this.tree = treeInTables({ place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() })
+    const access = { place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() } satisfies TreeAccess
+    this.tree = treeInTables(access)
+    this.replica = replicaInTable(access)
   }
 
   #assertWritable(): void {

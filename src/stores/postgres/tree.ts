@@ -1,5 +1,5 @@
 /** The tree of a ledger in tables beside its records: pieces of hashes, and small texts. Nothing of it has to be durable. */
-import type { TreeFiles, TreeText } from '../../ledger/store.ts'
+import type { ReplicaMark, TreeFiles, TreeText } from '../../ledger/store.ts'
 import type { LedgerPlace } from './writing.ts'
 import type { Session } from './session.ts'
 
@@ -101,6 +101,17 @@ export function treeInTables({ place, reading, assertWritable }: TreeAccess): Tr
         await session.query({ text: 'DELETE FROM tree_hashes WHERE ledger_id = $1' }, [place.id])
         await writeText(session, place, 'state', null)
       })
+    },
+  }
+}
+
+/** The mark of a replica is a text beside the others; unlike them it has to last, as every commit does. */
+export function replicaInTable({ place, reading, assertWritable }: TreeAccess): ReplicaMark {
+  return {
+    read: () => reading((session) => readText(session, place, 'replica')),
+    async write(text) {
+      assertWritable()
+      await reading((session) => writeText(session, place, 'replica', text))
     },
   }
 }

@@ -5,6 +5,7 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { LedgerError } from '../../ledger/errors.ts'
 import { isEmptyFilter } from '../../ledger/filter.ts'
+import { replicaFile } from '../../ledger/replica-mark.ts'
 import type {
   AuditCut,
   AuditRange,
@@ -12,6 +13,7 @@ import type {
   ExitAppender,
   Head,
   RecordFilter,
+  ReplicaMark,
   SealedRecord,
   Selection,
   StateRequest,
@@ -53,6 +55,7 @@ class SqliteStore implements Store {
   readonly segment = null
   readonly recovered = null
   readonly tree: TreeFiles
+  readonly replica: ReplicaMark
   readonly atExit: ExitAppender
   private database: Database | null
   private readonly busyTimeoutMs: number
@@ -63,6 +66,7 @@ class SqliteStore implements Store {
     // Not in the database: filling it would take the lock that appends need.
     this.tree = treeFilesIn(`${database.path}-tree`)
     this.readOnly = options.readOnly ?? false
+    this.replica = replicaFile(`${database.path}-replica`, this.readOnly)
     this.busyTimeoutMs = options.busyTimeoutMs ?? BUSY_TIMEOUT_MS
     // Nothing here is ever under way when other code runs: an append is one synchronous call.
     this.atExit = {

@@ -206,6 +206,11 @@ export const byteCases: readonly Scenario[] = [
   keepsBytes('keeps signatures', [
     { signatures_text: `[{"alg":"ed25519","key":"0a1b2c3d","sig":"${'A'.repeat(86)}=="}]`, further: { signers: ['0a1b2c3d'] } },
   ]),
+  keepsBytes('keeps that an entry is withheld', [
+    { withheld: true },
+    { withheld: true, signatures_text: '[]', tags: ['a'], correlation_id: 'c' },
+    { withheld: true, entry: { text: '"entry":null}' } },
+  ]),
   keepsBytes('keeps header members that a later version brings', [{ further: { zone: 'eu', a_number: 7, some: ['a', 'b'] } }]),
   keepsBytes(
     'keeps characters wherever a chunk of bytes may end',

@@ -56,7 +56,7 @@ function expected(chain: SampleChain, filters: readonly RecordFilter[]): [seq: n
   const found: [number, string][][] = filters.map(() => [])
   for (const [seq, line] of chain.lines.entries()) {
     const { header, entry_text } = chain.records[seq]!
-    const { provider_name, model_name } = JSON.parse(entry_text) as { provider_name?: unknown; model_name?: unknown }
+    const { provider_name, model_name } = JSON.parse(entry_text!) as { provider_name?: unknown; model_name?: unknown }
     for (const [i, filter] of filters.entries()) {
       if (fitsFilter(filter, header, indexedName(provider_name), indexedName(model_name))) found[i]!.push([seq, line])
     }
