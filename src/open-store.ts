@@ -69,6 +69,18 @@ export function shownLocation(location: string | URL): string {
   return withoutPassword(String(location))
 }
 
+/**
+ * Makes the tables of a PostgreSQL ledger where there are none, and the roles for who may write, read, see headers only,
+ * and keep it in order, or grants them again what they may do.
+ * @returns the names of the roles
+ * @throws RangeError for another kind of store; LedgerError `read_only` where this user may not, and as opening it
+ */
+export async function makeRoles(location: string | URL): Promise<string[]> {
+  const place = locate(location)
+  if (place.kind !== 'postgres') throw new RangeError('roles are of a database server: give a postgres: URL')
+  return (await import('./stores/postgres/roles.ts')).makeRoles(place.url)
+}
+
 export async function openStore(location: string | URL, options: StoreOptions): Promise<Store> {
   if (options.store !== undefined) return options.store
   const place = locate(location)

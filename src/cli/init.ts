@@ -1,6 +1,8 @@
 /** `cortex-ledger init`: a new ledger, and its key. */
 import type { Command } from 'commander'
 import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
+import { LedgerError } from '../ledger/errors.ts'
+import { locate, makeRoles, shownLocation } from '../open-store.ts'
 import { Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { PASSPHRASE_HELP, PASSPHRASE_OPTION, passphraseFrom } from './passphrase.ts'
@@ -11,6 +13,7 @@ interface InitOptions {
   readonly origin?: string
   readonly key?: string
   readonly passphraseFile?: string
+  readonly roles?: boolean
   readonly json?: boolean
 }
 
@@ -18,7 +21,9 @@ export function addInit(program: Command, terminal: Terminal): void {
   program
     .command('init')
     .summary('make a new ledger and its key')
-    .description('Makes a new ledger. What is there already is never touched: then it ends with 4.')
+    .description(
+      'Makes a new ledger. What is there already is never touched: then it ends with 4, or with 0 where --roles had something to do.',
+    )
     .argument('[LEDGER]', LEDGER_ARGUMENT)
     .option('--origin <line>', 'the name of the ledger, for ever: a line such as example.com/agents/prod (localhost/<uuid> if absent)')
     .option(
@@ -26,18 +31,45 @@ export function addInit(program: Command, terminal: Terminal): void {
       "the ledger's Ed25519 key: used if the file is there, else made there (CORTEX_LEDGER_KEY, else ~/.config/cortex-ledger/keys/)",
     )
     .option(PASSPHRASE_OPTION, `${PASSPHRASE_HELP}; a key that is made is put under it`)
+    .option(
+      '--roles',
+      'PostgreSQL: also make the roles SCHEMA_writer, _reader, _auditor (headers only) and _retention, or grant them again; needs CREATEROLE',
+    )
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExample:\n  $ cortex-ledger init ./audit --origin example.com/agents/prod')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ cortex-ledger init ./audit --origin example.com/agents/prod
+  $ cortex-ledger init "postgres://owner@db/audit" --origin example.com/agents/prod --roles
+  $ psql -c 'GRANT cortex_ledger_writer TO agents'`,
+    )
     .action(async (argument: string | undefined, options: InitOptions) => {
       const location = locationOf(argument)
       // Before anything is made: a refused origin leaves nothing behind.
       if (options.origin !== undefined && !isOrigin(options.origin))
         throw new Misuse(`--origin ${JSON.stringify(options.origin)}: ${ORIGIN_RULE}`)
-      await init(terminal, location, options)
+      if (options.roles === true && locate(location).kind !== 'postgres')
+        throw new Misuse(`--roles: ${shownLocation(location)} has none; they are of a PostgreSQL server, named by a postgres: URL`)
+      const roles = options.roles === true ? await makeRoles(location) : null
+      try {
+        await init(terminal, location, options, roles)
+      } catch (error) {
+        if (roles === null || !(error instanceof LedgerError) || error.code !== 'already_exists') throw error
+        await terminal.print(
+          options.json === true
+            ? JSON.stringify({ location: shownLocation(location), kind: 'postgres', created: false, roles })
+            : `${printable(shownLocation(location))} was there, and is as it was; ${rolesText(roles)}`,
+        )
+      }
     })
 }
 
-async function init(terminal: Terminal, location: string, options: InitOptions): Promise<void> {
+function rolesText(roles: readonly string[]): string {
+  return `the roles ${roles.join(', ')} are as they should be: GRANT them to the users of programs and people`
+}
+
+async function init(terminal: Terminal, location: string, options: InitOptions, roles: readonly string[] | null): Promise<void> {
   const { origin, key } = options
   const passphrase = await passphraseFrom(options.passphraseFile)
   const open = { mustCreate: true, origin, key, passphrase }
@@ -48,6 +80,7 @@ async function init(terminal: Terminal, location: string, options: InitOptions):
       origin: ledger.origin,
       verifier_key: ledger.verifierKey,
       key_file: ledger.keyFile,
+      ...(roles === null ? {} : { created: true, roles }),
     }
     if (options.json === true) return terminal.print(JSON.stringify(made))
     const { bold, dim, green } = terminal.colours
@@ -58,6 +91,7 @@ async function init(terminal: Terminal, location: string, options: InitOptions):
         line('origin', made.origin),
         line('key file', made.key_file),
         line('verifier key', made.verifier_key),
+        ...(roles === null ? [] : ['', rolesText(roles)]),
         ...(made.key_file === null
           ? []
           : [

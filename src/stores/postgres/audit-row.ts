@@ -27,14 +27,14 @@ type TextColumn = (typeof TEXT_COLUMNS)[number]
 /** Whose lengths must be those of the line's parts. */
 const PARTS = ['hash', 'header', 'signatures', 'salt'] as const
 
-/** What is read of a row: numbers, texts, tags, lengths of parts, the line. */
+/** What is read of a row: numbers, texts, tags, lengths of parts, the line. Whatever a column was made into, these types come. */
 export const ROW_SQL = [
-  'a.seq',
-  'a.recorded_at',
-  'a.occurred_at',
-  'a.stream_version',
-  ...TEXT_COLUMNS.map((column) => `a.${column}`),
-  'array_to_json(a.tags)::text',
+  'a.seq::bigint',
+  'a.recorded_at::timestamptz',
+  'a.occurred_at::timestamptz',
+  'a.stream_version::bigint',
+  ...TEXT_COLUMNS.map((column) => `a.${column}::text`),
+  'to_json(a.tags)::text',
   ...PARTS.map((part) => `octet_length(a.${part})`),
   lineSql('a'),
 ].join(', ')
@@ -44,6 +44,8 @@ const TAGS = FIRST_TEXT + TEXT_COLUMNS.length
 const FIRST_PART = TAGS + 1
 const LINE = FIRST_PART + PARTS.length
 export const ROW_COLUMNS = LINE + 1
+/** Where the hash begins in a line. */
+const HASH_START = 9
 
 /** PostgreSQL counts µs from 2000-01-01. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000n
@@ -81,20 +83,37 @@ interface Difference {
 export class RowAudit {
   readonly #sink: AuditSink
   readonly #header = new HeaderMatch(HEADER_COLUMNS)
+  /** Rows so far. */
+  count = 0
+  #last: { readonly seq: bigint; readonly hash: string } | null = null
 
   constructor(sink: AuditSink) {
     this.#sink = sink
   }
 
+  /** The row with the highest position so far, and what its hash column holds. */
+  get last(): { readonly seq: bigint; readonly hash: string } | null {
+    return this.#last
+  }
+
+  /** The position behind the last row; `from` where none at `from` or behind it was read. */
+  next(from: bigint): bigint {
+    return this.#last === null || this.#last.seq < from ? from : this.#last.seq + 1n
+  }
+
   /** Hands the row's line on; gives the row's seq. */
   check(row: CopiedRow): bigint {
-    const seq = row.bytes.readBigInt64BE(row.starts[0])
+    // The query's condition lets no row through that has none.
+    const seq = long(row, 0) as bigint
     const start = row.starts[LINE] as number
-    const end = start + (row.lengths[LINE] as number)
+    // Without hash or header there is no line.
+    const end = start + Math.max(0, row.lengths[LINE] as number)
     const number = Number(seq)
     this.#sink.line(row.bytes, start, end, number)
     const difference = this.#isAsWritten(row, start, end) ? null : compare(row, start, end)
     if (difference !== null) this.#sink.problem({ code: 'column_mismatch', seq: number, ...difference, where: { row: number } })
+    this.count++
+    this.#last = { seq, hash: row.bytes.toString('utf8', start + HASH_START, Math.min(end, start + HASH_START + (length(row, 0) ?? 0))) }
     return seq
   }
 
@@ -119,6 +138,12 @@ function isText({ bytes, starts, lengths }: CopiedRow, column: number, slice: Sl
   if (slice === null || length === -1) return slice === null && length === -1
   const start = starts[column] as number
   return bytes.compare(bytes, start, start + length, slice.start, slice.end) === 0
+}
+
+/** Of one of `PARTS`, bytes; null where it is NULL. */
+function length(row: CopiedRow, part: number): number | null {
+  const at = FIRST_PART + part
+  return row.lengths[at] === -1 ? null : row.bytes.readInt32BE(row.starts[at])
 }
 
 function compare(row: CopiedRow, start: number, end: number): Difference | null {
@@ -147,20 +172,18 @@ function compareParts(row: CopiedRow, slices: LineSlices): Difference | null {
   const lengths = [
     slices.hash_end - slices.hash_start,
     slices.header_end - slices.header_start,
-    slices.signatures_start === -1 ? -1 : slices.signatures_end - slices.signatures_start,
-    slices.salt_start === -1 ? -1 : slices.salt_end - slices.salt_start,
+    slices.signatures_start === -1 ? null : slices.signatures_end - slices.signatures_start,
+    slices.salt_start === -1 ? null : slices.salt_end - slices.salt_start,
   ]
-  for (let i = 0; i < PARTS.length; i++) {
-    const at = FIRST_PART + i
-    const found = row.lengths[at] === -1 ? -1 : row.bytes.readInt32BE(row.starts[at])
-    const expected = lengths[i] as number
-    if (found !== expected) return differ(PARTS[i] as string, bytesText(expected), bytesText(found))
+  for (const [i, part] of PARTS.entries()) {
+    const [expected, found] = [lengths[i] ?? null, length(row, i)]
+    if (found !== expected) return differ(part, bytesText(expected), bytesText(found))
   }
   return null
 }
 
-function bytesText(length: number): string | null {
-  return length === -1 ? null : `${length} bytes`
+function bytesText(length: number | null): string | null {
+  return length === null ? null : `${length} bytes`
 }
 
 function differ(column: string, expected: unknown, found: unknown): Difference {
@@ -172,8 +195,14 @@ function spell(value: unknown): string {
   return typeof value === 'string' ? value : typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? 'NULL')
 }
 
-function long(row: CopiedRow, column: number): bigint {
-  return row.bytes.readBigInt64BE(row.starts[column])
+/** Null where it is NULL, which only a table that was altered lets through. */
+function long(row: CopiedRow, column: number): bigint | null {
+  return row.lengths[column] === -1 ? null : row.bytes.readBigInt64BE(row.starts[column])
+}
+
+function micros(row: CopiedRow, column: number): bigint | null {
+  const us = long(row, column)
+  return us === null ? null : us + POSTGRES_EPOCH_US
 }
 
 function text(row: CopiedRow, column: number): string | null {
@@ -186,8 +215,8 @@ function compareColumns(row: CopiedRow, header: RecordHeader, slices: LineSlices
   try {
     const numbers = [
       ['seq', BigInt(header.seq), long(row, 0)],
-      ['recorded_at', timeMicros(header.recorded_at), long(row, 1) + POSTGRES_EPOCH_US],
-      ['occurred_at', timeMicros(header.timestamp), long(row, 2) + POSTGRES_EPOCH_US],
+      ['recorded_at', timeMicros(header.recorded_at), micros(row, 1)],
+      ['occurred_at', timeMicros(header.timestamp), micros(row, 2)],
       ['stream_version', BigInt(header.stream_version), long(row, 3)],
     ] as const
     for (const [column, expected, found] of numbers) if (expected !== found) return differ(column, expected, found)

@@ -1,31 +1,42 @@
 /**
- * Feeds every row to a verifier, and checks what only this store can see: that index columns, run keys and the head say
- * what the records say, so that no query is answered from something that was changed behind them.
+ * Feeds every row to a verifier, and checks what only this store can see: that index columns, run keys, partitions and
+ * the head say what the records say, so that no query is answered from something that was changed behind them.
+ *
+ * Rows are read in the order of an index, and an index is the server's to keep: one that was made to leave rows out
+ * would hide them from this reading and show them to other queries. So the rows are also counted without any index.
  */
 import { LedgerError } from '../../ledger/errors.ts'
 import type { AuditRange, AuditSink } from '../../ledger/store.ts'
+import type { Problem } from '../../verify/report.ts'
 import { RowAudit, ROW_SQL, ROW_COLUMNS } from './audit-row.ts'
+import { END_BY_INDEX, END_BY_TABLE, HEAD_ONLY, KEYS_DIFFER, MISPLACED, TABLE_ONLY, endOf } from './audit-queries.ts'
+import type { End } from './audit-queries.ts'
 import { copyOut } from './copy-out.ts'
-import { isConnectionLoss, isStandbyConflict } from './errors.ts'
-import type { Session } from './session.ts'
+import { isConnectionLoss, isStandbyConflict, sqlStateOf } from './errors.ts'
+import type { Row, Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import type { LedgerPlace } from './writing.ts'
 
-/** Positions that are read by one statement: each has a snapshot of its own, so that none is held for long. */
-const RANGE_ROWS = 50_000
-/** Differences of one kind that are told one by one. */
-const TOLD_MAX = 100
+/** Rows that are read by one statement: each has a snapshot of its own, so that none is held for long. */
+const PIECE_ROWS = 50_000
+/** How often a query is asked that a standby stops, before the audit goes on without its answer. */
+const CONFLICTS_MAX = 5
 
-/** Positions, both included. Any that a row may hold, since another hand may have put it there. */
-interface Positions {
-  readonly first: bigint
-  readonly last: bigint
+/** Any that a row may hold, since another hand may have put it there. */
+const FIRST = -(2n ** 63n)
+const LAST = 2n ** 63n - 1n
+
+/** Damaged pages, values and files of the server, in all the ways in which it may say so. */
+function isDamage(error: unknown): error is LedgerError {
+  return error instanceof LedgerError && (error.code === 'damaged' || /^(XX|22|54|58)/.test(sqlStateOf(error) ?? ''))
 }
 
-const FIRST = -(2n ** 63n)
-
-function isDamage(error: unknown): error is LedgerError {
-  return error instanceof LedgerError && error.code === 'damaged'
+/** How rows are looked for: as the server likes, without any index, or by an index so that one bad page does not spoil all. */
+type Manner = 'any' | 'table' | 'index'
+const MANNERS: Readonly<Record<Manner, string>> = {
+  any: 'RESET enable_indexscan; RESET enable_bitmapscan; RESET enable_seqscan',
+  table: 'SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_seqscan = on',
+  index: 'SET enable_indexscan = on; SET enable_bitmapscan = off; SET enable_seqscan = off',
 }
 
 class Audit {
@@ -35,6 +46,10 @@ class Audit {
   readonly #rows: RowAudit
   readonly #signal: AbortSignal | undefined
   #session: Session | null = null
+  #manner: Manner = 'any'
+  #isDamaged = false
+  /** Why something could not be compared. */
+  #missing: string | undefined
 
   constructor(sessions: Sessions, place: LedgerPlace, sink: AuditSink, signal: AbortSignal | undefined) {
     this.#sessions = sessions
@@ -46,128 +61,214 @@ class Audit {
 
   async run(range: AuditRange | undefined): Promise<void> {
     this.#sink.file(null, null)
+    const isFirst = range === undefined || range.from === 0
+    const isLast = range === undefined || range.before === Infinity
+    const from = isFirst ? FIRST : BigInt(range.from)
     try {
-      const end = await this.#end()
-      const from = range === undefined || range.from === 0 ? FIRST : BigInt(range.from)
-      const before = range === undefined || range.before === Infinity ? end.last + 1n : BigInt(range.before)
-      for (const positions of pieces(from, before)) {
-        this.#signal?.throwIfAborted()
-        await this.#read(positions)
-      }
-      const last = before < end.last + 1n ? before - 1n : end.last
-      await this.#keys(from, last)
-      if (range === undefined || range.before === Infinity) this.#head(end)
+      const end = await this.#end(isFirst)
+      const last = isLast ? end.last : BigInt(range.before) - 1n < end.last ? BigInt(range.before) - 1n : end.last
+      await this.#readAll(from, last, end)
+      // A key beyond the head would keep its id from ever being recorded. What is appended meanwhile has row and key.
+      await this.#keys(from, isLast ? LAST : last)
+      if (isFirst) await this.#placed(end, isLast)
+      if (isLast) this.#head(end)
     } finally {
       await this.#session?.end()
     }
-    this.#sink.columnsChecked()
+    this.#sink.columnsChecked(this.#missing)
   }
 
-  /** The head row, and what the records say, in one view. */
-  async #end(): Promise<{ last: bigint; hash: string | null; size: string | null; head: string | null }> {
-    const text = `SELECT a.seq, a.hash, h.size, h.hash FROM (SELECT $1::integer AS id) AS l LEFT JOIN heads AS h ON h.ledger_id = l.id
-      LEFT JOIN LATERAL (SELECT seq, hash FROM audit_log WHERE ledger_id = l.id ORDER BY seq DESC LIMIT 1) AS a ON true`
-    const [row] = await this.#sessions.reading((session) => session.query({ text }, [this.#place.id]))
-    const [seq, hash, size, head] = row as [string | null, string | null, string | null, string | null]
-    return { last: seq === null ? -1n : BigInt(seq), hash, size, head }
+  /** The head row, and where the records end, in one view: as the table has them where all are audited, else by the index. */
+  async #end(isFirst: boolean): Promise<End> {
+    const { id } = this.#place
+    const rows = isFirst ? await this.#ask(END_BY_TABLE, [id], TABLE_ONLY) : null
+    const found = rows ?? (await this.#ask(END_BY_INDEX, [id]))
+    if (found !== null) return endOf(found[0] as Row, isFirst && rows !== null)
+    const [head] = (await this.#ask(HEAD_ONLY, [id])) ?? []
+    return { last: LAST, hash: null, size: head?.[0] ?? null, head: head?.[1] ?? null, rows: null, misplaced: 0 }
   }
 
-  #head({ last, hash, size, head }: { last: bigint; hash: string | null; size: string | null; head: string | null }): void {
-    const expected = `size=${last + 1n} hash=${hash ?? 'GENESIS'}`
-    const found = size === null ? 'no row' : `size=${size} hash=${head}`
-    if (found !== expected)
-      this.#sink.problem({ code: 'column_mismatch', seq: null, expected: `heads: ${expected}`, found: `heads: ${found}`, where: null })
-  }
-
-  /** Where the server can't read a page, the range is halved until only the rows on it are left out. */
-  async #read({ first, last }: Positions): Promise<void> {
-    let from = first
-    let [begun, deadline] = [from, performance.now() + this.#sessions.patience_ms]
-    for (;;) {
+  /**
+   * The answer to one query; null where the server can't give it, which is then told.
+   * @param manner statements before it, of one transaction
+   */
+  async #ask(text: string, values: readonly (number | string)[], manner?: string): Promise<readonly Row[] | null> {
+    for (let conflicts = 0; ;) {
+      this.#signal?.throwIfAborted()
       try {
-        const session = await this.#open()
-        await copyOut(session, rowsQuery(this.#place.id, from, last), ROW_COLUMNS, this.#place.display, (row) => {
-          from = this.#rows.check(row) + 1n
+        return await this.#sessions.reading(async (session) => {
+          if (manner === undefined) return session.query({ text }, values)
+          return session.transaction(async () => {
+            await session.query({ text: manner })
+            return session.query({ text }, values)
+          })
         })
-        return
       } catch (error) {
-        if (isConnectionLoss(error) || isStandbyConflict(error)) {
-          this.#session?.destroy()
-          if (from > begun) [begun, deadline] = [from, performance.now() + this.#sessions.patience_ms]
-          // Connecting has its patience, too: a server that stays away is not waited for without end.
-          else if (performance.now() >= deadline) throw error
-          continue
+        if (isStandbyConflict(error)) {
+          if (++conflicts < CONFLICTS_MAX) continue
+          this.#missing ??= 'the standby stopped the query: verify on the primary, or raise max_standby_streaming_delay'
+          return null
         }
         if (!isDamage(error)) throw error
-        if (from >= last) {
-          this.#sink.problem({
-            code: 'unreadable',
-            seq: Number(from),
-            expected: 'a record',
-            found: error.message,
-            where: { row: Number(from) },
-          })
-          return
-        }
-        // What was read is not read again.
-        const middle = (from + last) >> 1n
-        await this.#read({ first: from, last: middle })
-        await this.#read({ first: middle + 1n, last })
-        return
+        this.#unreadable(null, 'tables and indexes that can be read', error)
+        return null
       }
     }
   }
 
+  #unreadable(seq: bigint | null, expected: string, { message }: LedgerError): void {
+    this.#isDamaged = true
+    const where = seq === null ? null : { row: Number(seq) }
+    this.#sink.problem({ code: 'unreadable', seq: where?.row ?? null, expected, found: message, where })
+  }
+
+  #differ(seq: number | null, expected: string, found: string): void {
+    const problem: Problem = { code: 'column_mismatch', seq, expected, found, where: seq === null ? null : { row: seq } }
+    this.#sink.problem(problem)
+  }
+
+  #head({ last, hash, size, head }: End): void {
+    if (last === LAST) return
+    const read = this.#rows.last
+    const known = last === -1n ? 'GENESIS' : read?.seq === last ? read.hash : hash
+    // A last record that can't be read was told already.
+    const text = (size: unknown, hash: string | null): string => `size=${size}${known === null ? '' : ` hash=${hash}`}`
+    const expected = text(last < 0n ? 0n : last + 1n, known)
+    const found = size === null ? 'no row' : text(size, head)
+    if (found !== expected) this.#differ(null, `heads: ${expected}`, `heads: ${found}`)
+  }
+
+  /** Rows that an index hides, and rows in another month's partition, which queries by time pass over. */
+  async #placed({ rows, last, misplaced }: End, isLast: boolean): Promise<void> {
+    // Of the first part of two only what a whole ledger must have: where it has not, one reading of all finds out more.
+    const read = isLast ? this.#rows.count : Number(last) + 1
+    if (rows !== null && rows !== read && !this.#isDamaged) {
+      this.#sink.problem({
+        code: 'unreadable',
+        seq: null,
+        expected: `the ${rows} rows that the table has`,
+        found: `${read} rows by its index, which leaves some out or gives some twice: REINDEX TABLE audit_log, then verify again`,
+        where: null,
+      })
+    }
+    if (misplaced === 0) return
+    for (const [seq, found, expected] of (await this.#ask(MISPLACED, [this.#place.id], TABLE_ONLY)) ?? [])
+      this.#differ(Number(seq), `partition=${expected}`, `partition=${found}`)
+  }
+
+  async #readAll(first: bigint, last: bigint, end: End): Promise<void> {
+    let from = first
+    while (from <= last) {
+      this.#signal?.throwIfAborted()
+      const read = await this.#read(from, last, PIECE_ROWS)
+      if (read === 'unreadable') return this.#readAround(this.#rows.next(from), last, end)
+      if (read < PIECE_ROWS) return
+      from = this.#rows.next(from)
+    }
+  }
+
+  /** Around what can't be read. Without any index first: where it was only that, nothing is lost. */
+  async #readAround(from: bigint, last: bigint, { size }: End): Promise<void> {
+    this.#use('table')
+    if ((await this.#read(from, last)) !== 'unreadable') {
+      const error = new LedgerError('damaged', 'the rows could be read without their indexes only: REINDEX TABLE audit_log')
+      return this.#unreadable(null, 'an index that can be read', error)
+    }
+    this.#use('index')
+    // Where the end is not known: up to the head by halves, then what lies behind it.
+    const head = BigInt(size ?? 0)
+    const cut = last === LAST && head > from ? head - 1n : last
+    await this.#halve(from, cut)
+    if (cut < last) await this.#halve(cut + 1n, last)
+  }
+
+  /** The range is halved until only the rows on bad pages are left out. What was read is not read again. */
+  async #halve(first: bigint, last: bigint): Promise<void> {
+    this.#signal?.throwIfAborted()
+    if (first > last || (await this.#read(first, last)) !== 'unreadable') return
+    const from = this.#rows.next(first)
+    if (from > last) return
+    if (from === last) {
+      // A single position; where others were read before it by the same statement, it is asked for alone.
+      const read = from === first ? 'unreadable' : await this.#read(from, last)
+      if (read === 'unreadable') this.#unreadable(from, 'a record', this.#damage as LedgerError)
+      return
+    }
+    const middle = (from + last) >> 1n
+    await this.#halve(from, middle)
+    await this.#halve(middle + 1n, last)
+  }
+
+  #damage: LedgerError | null = null
+
+  /** Gives how many rows it read; they may be some more than `limit`, so that rows of one position stay together. */
+  async #read(first: bigint, last: bigint, limit?: number): Promise<number | 'unreadable'> {
+    const before = this.#rows.count
+    let from = first
+    for (let deadline = performance.now() + this.#sessions.patience_ms; ;) {
+      const read = this.#rows.count
+      try {
+        const session = await this.#open()
+        await copyOut(session, rowsQuery(this.#place.id, from, last, limit), ROW_COLUMNS, this.#place.display, (row) => {
+          from = this.#rows.check(row) + 1n
+        })
+        return this.#rows.count - before
+      } catch (error) {
+        if (isDamage(error)) {
+          this.#damage = error
+          return 'unreadable'
+        }
+        if (!isConnectionLoss(error) && !isStandbyConflict(error)) throw error
+        this.#session?.destroy()
+        this.#signal?.throwIfAborted()
+        // As long as it goes on, it goes on.
+        if (this.#rows.count > read) deadline = performance.now() + this.#sessions.patience_ms
+        else if (performance.now() >= deadline) throw error
+      }
+    }
+  }
+
+  #use(manner: Manner): void {
+    this.#manner = manner
+    this.#session?.destroy()
+  }
+
   async #open(): Promise<Session> {
-    if (this.#session === null || this.#session.isLost) this.#session = await this.#sessions.streaming()
+    if (this.#session !== null && !this.#session.isLost) return this.#session
+    this.#session = await this.#sessions.streaming()
+    await this.#session.query({ text: MANNERS[this.#manner] })
     return this.#session
   }
 
   /** Keys that lead nowhere or elsewhere, and records that no key leads to. */
   async #keys(first: bigint, last: bigint): Promise<void> {
-    const rows = await this.#sessions.reading((session) =>
-      session.query({ text: KEYS_DIFFER }, [this.#place.id, String(first), String(last)]),
-    )
-    for (const [run_id, seq, keySeq] of rows) {
-      const row = Number(seq ?? keySeq)
-      const place = (value: string | null | undefined): string => (value === null ? 'none' : String(value))
-      this.#sink.problem({
-        code: 'column_mismatch',
-        seq: row,
-        expected: `run_keys: ${run_id} at ${place(seq)}`,
-        found: `run_keys: ${run_id} at ${place(keySeq)}`,
-        where: { row },
-      })
+    const rows = await this.#ask(KEYS_DIFFER, [this.#place.id, String(first), String(last)])
+    for (const [run_id, seq, keySeq, time, keyTime] of rows ?? []) {
+      const place = (seq: unknown, time: unknown): string => (seq === null ? 'nowhere' : `at ${seq}, recorded ${time}`)
+      this.#differ(Number(seq ?? keySeq), `run_keys: ${run_id} ${place(seq, time)}`, `run_keys: ${run_id} ${place(keySeq, keyTime)}`)
     }
   }
 }
 
-const KEYS_DIFFER = `SELECT coalesce(a.run_id, k.run_id), a.seq, k.seq
-  FROM (SELECT run_id, seq, recorded_at FROM audit_log WHERE ledger_id = $1 AND seq BETWEEN $2 AND $3) AS a
-  FULL JOIN (SELECT run_id, seq, recorded_at FROM run_keys WHERE ledger_id = $1 AND seq BETWEEN $2 AND $3) AS k ON a.run_id = k.run_id
-  WHERE a.seq IS DISTINCT FROM k.seq OR a.recorded_at IS DISTINCT FROM k.recorded_at
-  ORDER BY coalesce(a.seq, k.seq) LIMIT ${TOLD_MAX}`
-
-function rowsQuery(ledger: number, first: bigint, last: bigint): string {
-  return `SELECT ${ROW_SQL} FROM audit_log AS a WHERE a.ledger_id = ${ledger} AND a.seq >= ${first} AND a.seq <= ${last} ORDER BY a.seq, a.recorded_at`
+/** In quotes, since the lowest bigint is none without. */
+function rowsQuery(ledger: number, first: bigint, last: bigint, limit: number | undefined): string {
+  const pages = limit === undefined ? '' : ` FETCH FIRST ${limit} ROWS WITH TIES`
+  return `SELECT ${ROW_SQL} FROM audit_log AS a WHERE a.ledger_id = ${ledger} AND a.seq >= '${first}'::bigint AND a.seq <= '${last}'::bigint ORDER BY a.seq${pages}`
 }
 
-/** Ranges that cover the positions; all that is before 0 in one. */
-function* pieces(from: bigint, before: bigint): Generator<Positions> {
-  if (from < 0n) yield { first: from, last: -1n }
-  for (let first = from < 0n ? 0n : from; first < before; first += BigInt(RANGE_ROWS)) {
-    const last = first + BigInt(RANGE_ROWS) - 1n
-    yield { first, last: last < before ? last : before - 1n }
-  }
-}
-
-/** Of a range: only rows that were there at the start. */
-export function auditRows(
+/** Of a range: only rows that were there at the start. @throws LedgerError `unsupported` for a role that may not see all */
+export async function auditRows(
   sessions: Sessions,
   place: LedgerPlace,
   sink: AuditSink,
   signal?: AbortSignal,
   range?: AuditRange,
 ): Promise<void> {
-  return new Audit(sessions, place, sink, signal).run(range)
+  if (place.headersOnly === true) {
+    throw new LedgerError(
+      'unsupported',
+      `this role may see the headers of ${place.display} only, and whole records are verified: publish the ledger (cortex-ledger publish) and verify what was published, or verify as a reader`,
+    )
+  }
+  await new Audit(sessions, place, sink, signal).run(range)
 }

@@ -149,7 +149,7 @@ class PostgresStore implements Store {
 
   /** Each page is a statement of its own: a slow consumer holds no snapshot, which would keep the head's old versions alive. */
   #page(selection: Selection, limit: number): Promise<readonly Row[]> {
-    const query = pageQuery(this.#place.id, selection, limit)
+    const query = pageQuery(this.#place, selection, limit)
     return query === null ? Promise.resolve([]) : this.#sessions.reading((session) => session.query(query.statement, query.values))
   }
 

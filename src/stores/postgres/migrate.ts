@@ -1,5 +1,6 @@
 /** Making the tables, and bringing older ones up to date: by numbered migrations, once, however many processes try. */
 import { LedgerError } from '../../ledger/errors.ts'
+import { sqlStateOf } from './errors.ts'
 import type { Session } from './session.ts'
 import { MIGRATIONS, SCHEMA_VERSION } from './schema.ts'
 
@@ -9,16 +10,12 @@ export async function schemaVersion(session: Session, schema: string, display: s
     { text: `SELECT to_regclass($1 || '.schema_version'), to_regclass($1 || '.audit_log'), to_regnamespace($1)` },
     [quoted(schema)],
   )
-  const [versions, log] = found ?? []
-  if (versions === null || versions === undefined) {
-    if (log === null || log === undefined) return 0
-    throw new LedgerError(
-      'not_a_ledger',
-      `the schema ${schema} of ${display} has a table audit_log that is not ours: give another one by ?schema=`,
-    )
-  }
+  const [versions, log] = found as (string | null)[]
+  if (versions === null && log === null) return 0
+  if (versions === null || log === null) throw foreign(schema, display, versions === null ? 'audit_log' : 'schema_version')
   const [row] = await session.query({ text: `SELECT max(version) FROM ${quoted(schema)}.schema_version` })
-  const version = Number(row?.[0] ?? 0)
+  const version = Number(row?.[0] ?? NaN)
+  if (!Number.isSafeInteger(version) || version < 1) throw foreign(schema, display, 'schema_version')
   if (version > SCHEMA_VERSION)
     throw new LedgerError(
       'newer_format',
@@ -26,6 +23,16 @@ export async function schemaVersion(session: Session, schema: string, display: s
       { schema: version },
     )
   return version
+}
+
+function foreign(schema: string, display: string, what: string, cause?: unknown): LedgerError {
+  return new LedgerError(
+    'not_a_ledger',
+    `the schema ${schema} of ${display} has a ${what} that is not ours: give another one by ?schema=`,
+    {
+      cause,
+    },
+  )
 }
 
 export function quoted(identifier: string): string {
@@ -52,7 +59,10 @@ export async function migrate(session: Session, schema: string, display: string)
     })
     for (let next = version; next < SCHEMA_VERSION; next++) {
       const sql = (MIGRATIONS[next] as (schema: string) => string)(quoted(schema))
-      await session.query({ text: sql })
+      await session.query({ text: sql }).catch((error) => {
+        // duplicate_table, _function, _object: somebody else's schema.
+        throw /^(42P07|42723|42710)$/.test(sqlStateOf(error) ?? '') ? foreign(schema, display, 'table, view or function', error) : error
+      })
       await session.query({ text: `INSERT INTO schema_version (version) VALUES (${next + 1})` })
     }
   })

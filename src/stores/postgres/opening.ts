@@ -50,9 +50,9 @@ export async function openSessions(url: string, options: PostgresStoreOptions): 
     },
   })
   try {
-    const id = await sessions.reading((session) => ledgerId(session, target, { readOnly, create: options.create ?? !readOnly }))
+    const place = await sessions.reading((session) => placeOf(session, target, { readOnly, create: options.create ?? !readOnly }))
     patience_ms = options.patienceMs ?? PATIENCE_MS
-    return { sessions, place: { id, display: target.display }, serverClock: () => clock.now() }
+    return { sessions, place, serverClock: () => clock.now() }
   } catch (error) {
     await sessions.close()
     throw error
@@ -60,11 +60,11 @@ export async function openSessions(url: string, options: PostgresStoreOptions): 
 }
 
 /** Everything is there and of this version when it resolves. */
-async function ledgerId(
+async function placeOf(
   session: Session,
   target: PostgresTarget,
   { readOnly, create }: { readOnly: boolean; create: boolean },
-): Promise<number> {
+): Promise<LedgerPlace> {
   const { schema, ledger, display } = target
   const version = await schemaVersion(session, schema, display)
   if (version === 0 && !create) throw notFound(display, `the schema ${schema} has no tables of a ledger`)
@@ -76,12 +76,23 @@ async function ledgerId(
       )
     await migrate(session, schema, display)
   }
-  const [known] = await session.query({ text: 'SELECT ledger_id FROM ledgers WHERE name = $1' }, [ledger])
-  if (known !== undefined) return Number(known[0])
-  if (!create) throw notFound(display, `the database has no ledger ${ledger}`)
-  const [made] = await session.query({ text: 'SELECT add_ledger($1)' }, [ledger])
-  return Number(made?.[0])
+  const [known] = await session.query({ text: KNOWN }, [ledger])
+  const [found, mayAppend, seesEntries] = known as (string | null)[]
+  const id = found ?? (create ? (await session.query({ text: 'SELECT add_ledger($1)' }, [ledger]))[0]?.[0] : null)
+  if (id === null || id === undefined) throw notFound(display, `the database has no ledger ${ledger}`)
+  if (!readOnly && mayAppend !== 't') {
+    throw new LedgerError(
+      'read_only',
+      `${target.user} may not append to ${display}: open it for reading, or have its owner GRANT ${schema}_writer TO ${target.user}`,
+    )
+  }
+  return { id: Number(id), display, headersOnly: seesEntries !== 't' }
 }
+
+/** The ledger, and what this role may do. */
+const KNOWN = `SELECT (SELECT ledger_id FROM ledgers WHERE name = $1),
+  (SELECT bool_or(has_function_privilege(oid, 'EXECUTE')) FROM pg_proc WHERE proname = 'append_records' AND pronamespace = current_schema()::regnamespace),
+  has_column_privilege('audit_log', 'entry', 'SELECT') AND has_column_privilege('audit_log', 'salt', 'SELECT')`
 
 function notFound(display: string, why: string): LedgerError {
   return new LedgerError('not_found', `no ledger at ${display} (${why}): check the URL, or make one with init`, { location: display })

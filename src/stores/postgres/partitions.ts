@@ -7,8 +7,9 @@ import type { LedgerPlace } from './writing.ts'
 const MONTHS_AHEAD = 4
 /** How long making one may wait for those who read: longer, and whoever reads next would wait behind it. */
 const LOCK_TIMEOUT_MS = 2000
-/** How often it is looked at, ms. */
+/** How often it is looked at, ms; sooner where it could not be made. */
 const LOOK_EVERY_MS = 3_600_000
+const LOOK_AGAIN_MS = 60_000
 
 export class Partitions {
   readonly #sessions: Sessions
@@ -16,7 +17,8 @@ export class Partitions {
   readonly #warn: ((warning: LedgerWarning) => void) | undefined
   /** Months (`2026-11`) that are known to have their partition. */
   readonly #known = new Set<string>()
-  #looked = -Infinity
+  /** When to look again, by `performance.now()`. */
+  #next_ms = -Infinity
   #looking: Promise<void> | null = null
 
   constructor(sessions: Sessions, place: LedgerPlace, warn: ((warning: LedgerWarning) => void) | undefined) {
@@ -28,6 +30,8 @@ export class Partitions {
   /** Before an append into a month that is not known yet. Where it can't be made, the default partition takes the records. */
   async ready(recorded_at: string): Promise<void> {
     if (this.#known.has(recorded_at.slice(0, 7))) return
+    // Another month may be looked at just now.
+    await this.#looking
     await this.#look(recorded_at)
     // Whatever came of it: not before each append again.
     this.#known.add(recorded_at.slice(0, 7))
@@ -36,7 +40,7 @@ export class Partitions {
   /** Behind an append: now and then, and where it came into a month that nobody was ready for. */
   lookAhead(recorded_at: string): void {
     if (!this.#known.has(recorded_at.slice(0, 7))) void this.ready(recorded_at)
-    else if (performance.now() - this.#looked >= LOOK_EVERY_MS) void this.#look(recorded_at)
+    else if (performance.now() >= this.#next_ms) void this.#look(recorded_at)
   }
 
   #look(recorded_at: string): Promise<void> {
@@ -45,7 +49,7 @@ export class Partitions {
   }
 
   async #make(recorded_at: string): Promise<void> {
-    this.#looked = performance.now()
+    this.#next_ms = performance.now() + LOOK_EVERY_MS
     try {
       await this.#sessions.reading((session) =>
         session.transaction(async () => {
@@ -54,6 +58,7 @@ export class Partitions {
         }),
       )
     } catch (error) {
+      this.#next_ms = performance.now() + LOOK_AGAIN_MS
       this.#warn?.({
         code: 'partition_not_made',
         message: `the partitions of ${this.#place.display} for ${recorded_at.slice(0, 7)} and after could not be made (${error instanceof Error ? error.message : String(error)}): records of a month without one go into audit_log_default, and are moved when it is made`,

@@ -16,8 +16,14 @@ const APPEND_TYPES = `integer, bigint, text, text, bigint, timestamptz[], timest
 
 function grants(name: (role: LedgerRole) => string, schema: string): string[] {
   const all = ROLES.map(name).join(', ')
+  const of = `SCHEMA ${schema} FROM ${all}`
   const seeing = [name('writer'), name('reader'), name('retention')].join(', ')
   return [
+    // Whatever else they were given goes, and nobody may put a function of the same name beside ours.
+    `REVOKE ALL ON ALL TABLES IN ${of}`,
+    `REVOKE ALL ON ALL FUNCTIONS IN ${of}`,
+    `REVOKE ALL ON ${of}`,
+    `REVOKE CREATE ON SCHEMA ${schema} FROM PUBLIC`,
     `GRANT USAGE ON SCHEMA ${schema} TO ${all}`,
     `GRANT SELECT ON schema_version, ledgers, heads, run_keys, tree_hashes, ledger_texts, audit_headers TO ${all}`,
     `GRANT EXECUTE ON FUNCTION read_state(integer, text[], text[]), default_partition_rows() TO ${all}`,
@@ -33,7 +39,8 @@ function grants(name: (role: LedgerRole) => string, schema: string): string[] {
 
 /**
  * Makes the tables where there are none, and the roles `<schema>_writer`, `_reader`, `_auditor` and `_retention`, or grants
- * them again what they may do. Needs CREATEROLE, and the tables' owner; no superuser.
+ * them again what they may do, and nothing else. Needs CREATEROLE, and the tables' owner; no superuser. PostgreSQL's
+ * roles are of the whole server: where two of its databases have ledgers in schemas of one name, they share the roles.
  * @returns the names of the roles
  * @throws LedgerError `read_only` where this user may not, `not_a_ledger`, `newer_format`, `io_error`
  */
@@ -45,6 +52,8 @@ export async function makeRoles(url: string): Promise<string[]> {
     await migrate(session, target.schema, target.display)
     const names = ROLES.map((role) => `${target.schema}_${role}`)
     await session.transaction(async () => {
+      // Two that grant at once would be in each other's way.
+      await session.query({ text: 'SELECT pg_advisory_xact_lock(hashtext($1))' }, [`cortex-ledger roles ${target.schema}`])
       const known = await session.query({ text: 'SELECT rolname FROM pg_roles WHERE rolname = ANY ($1)' }, [`{${names.join(',')}}`])
       const there = new Set(known.map(([name]) => name))
       for (const name of names) if (!there.has(name)) await session.query({ text: `CREATE ROLE ${quoted(name)} NOLOGIN` })

@@ -39,8 +39,13 @@ CREATE TRIGGER only_append BEFORE UPDATE ON heads FOR EACH STATEMENT EXECUTE FUN
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledgers FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER no_change BEFORE UPDATE OR DELETE ON ledgers FOR EACH ROW EXECUTE FUNCTION refuse_change();`
 
-/** The line of a row, put together by the server: one value comes over instead of five. */
-export function lineSql(table: string): string {
+/** The line of a row, put together by the server: one value comes over instead of five. `headersOnly`: the entry is withheld. */
+export function lineSql(table: string, headersOnly = false): string {
+  if (headersOnly) {
+    return `('{"hash":"' || ${table}.hash || '","header":' || ${table}.header || coalesce(',"signatures":' || ${table}.signatures, '')
+    || ',"entry":null}')`
+  }
+
   return `('{"hash":"' || ${table}.hash || '","header":' || ${table}.header || coalesce(',"signatures":' || ${table}.signatures, '')
     || coalesce(',"salt":"' || ${table}.salt || '"', '') || ',"entry":' || coalesce(${table}.entry, 'null') || '}')`
 }
@@ -113,8 +118,19 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = @schema@, pg_temp S
 #variable_conflict use_column
 DECLARE
   n integer := cardinality(hashes);
+  misfit bigint;
 BEGIN
   IF n IS NULL OR n = 0 THEN RAISE EXCEPTION 'nothing to append' USING ERRCODE = 'invalid_parameter_value'; END IF;
+  -- Nothing is ever taken back: what does not continue the chain would break the ledger for good.
+  SELECT min(c.ordinality) INTO misfit FROM (
+      SELECT u.hash, u.header, u.ordinality, lag(u.hash, 1, p_hash) OVER (ORDER BY u.ordinality) AS previous
+      FROM unnest(hashes, headers) WITH ORDINALITY AS u(hash, header, ordinality)) AS c
+    WHERE NOT coalesce(position('"previous_hash":"' || c.previous || '"' IN c.header) > 0
+      AND position('"seq":' || p_size + c.ordinality - 1 || ',' IN c.header) > 0
+      AND c.hash = encode(sha256('\\x00'::bytea || convert_to(c.header, 'UTF8')), 'hex'), false);
+  IF misfit IS NOT NULL THEN
+    RAISE EXCEPTION 'record % does not continue the ledger', p_size + misfit - 1 USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
   PERFORM set_config('cortex_ledger.appending', 'on', true);
   UPDATE heads SET size = p_size + n, hash = hashes[n], recorded_at = p_recorded, bytes = bytes + p_bytes
     WHERE heads.ledger_id = p_ledger AND heads.size = p_size AND heads.hash = p_hash;

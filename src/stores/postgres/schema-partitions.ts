@@ -2,7 +2,7 @@
 
 /**
  * `ensure_partitions(from, months)` makes what is missing of so many months and gives how many it made. A month whose
- * records are in the default partition gets them moved out of it.
+ * records are in the default partition gets them moved out of it, also one that lies before `from`.
  *
  * A new table is attached rather than made as a partition: making it would lock the whole table against readers, too.
  * Attaching still locks the default partition, which every query looks at, so whoever calls this sets a lock_timeout and
@@ -30,6 +30,7 @@ CREATE FUNCTION ensure_partitions(p_from timestamptz, p_months integer) RETURNS 
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = @schema@, pg_temp AS $$
 DECLARE
   month date := month_of(p_from);
+  months date[];
   made integer := 0;
   name text;
   first_moment timestamptz;
@@ -38,11 +39,13 @@ BEGIN
   IF p_months NOT BETWEEN 1 AND 120 OR month NOT BETWEEN '1970-01-01' AND '9998-12-01' THEN
     RAISE EXCEPTION 'from 1 to 120 months of the years 1970 to 9998' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  IF NOT EXISTS (SELECT FROM generate_series(0, p_months - 1) AS i WHERE NOT has_partition((month + make_interval(months => i))::date)) THEN
-    RETURN 0;
-  END IF;
+  months := ARRAY(
+    SELECT (month + make_interval(months => i))::date AS wanted FROM generate_series(0, p_months - 1) AS i
+    UNION SELECT month_of(recorded_at) FROM audit_log_default WHERE recorded_at >= '1970-01-01Z' AND recorded_at < '9999-01-01Z'
+    ORDER BY wanted);
+  IF NOT EXISTS (SELECT FROM unnest(months) AS wanted WHERE NOT has_partition(wanted)) THEN RETURN 0; END IF;
   PERFORM pg_advisory_xact_lock(hashtext('@schema@.ensure_partitions'));
-  FOR i IN 1..p_months LOOP
+  FOREACH month IN ARRAY months LOOP
     IF NOT has_partition(month) THEN
       name := partition_of(month);
       first_moment := month::timestamp AT TIME ZONE 'UTC';
@@ -67,7 +70,6 @@ BEGIN
       EXECUTE format('ALTER TABLE %I SET (fillfactor = 100, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02)', name);
       made := made + 1;
     END IF;
-    month := (month + interval '1 month')::date;
   END LOOP;
   RETURN made;
 END $$;

@@ -4,6 +4,7 @@ import { textArray } from './arrays.ts'
 import type { Parameter, Statement } from './session.ts'
 import { lineSql, withheldLineSql } from './schema-functions.ts'
 import { isStorable } from './writing.ts'
+import type { LedgerPlace } from './writing.ts'
 
 export interface Query {
   readonly statement: Statement
@@ -84,18 +85,19 @@ class Clauses {
 export const PAGE_BYTES = 4 * 1024 * 1024
 
 /** How long an entry is stands beside it: it is not read for that. */
-function boundedPage(rows: string, order: string): string {
+function boundedPage(rows: string, order: string, headersOnly = false): string {
+  const columns = 'a.seq, a.hash, a.header, a.signatures'
+  if (headersOnly) return `SELECT a.seq, ${lineSql('a', true)} FROM (SELECT ${columns} ${rows}) AS a ORDER BY a.seq ${order}`
   return `SELECT a.seq, ${lineSql('a')} FROM (
       SELECT a.*, sum(coalesce(octet_length(a.entry), 0)) OVER (ORDER BY a.seq ${order} ROWS UNBOUNDED PRECEDING) - coalesce(octet_length(a.entry), 0) AS bytes
-      FROM (SELECT a.* ${rows}) AS a) AS a
+      FROM (SELECT ${columns}, a.salt, a.entry ${rows}) AS a) AS a
     WHERE a.bytes < ${PAGE_BYTES} ORDER BY a.seq ${order}`
 }
 
 /** Lines by position with nothing else asked: the statement that tails, exports and trees repeat. */
-const PLAIN_PAGE = {
-  name: 'cortex_page',
-  text: boundedPage('FROM audit_log AS a WHERE a.ledger_id = $1 AND a.seq >= $2 AND a.seq < $3 ORDER BY a.seq LIMIT $4', 'ASC'),
-}
+const PLAIN_ROWS = 'FROM audit_log AS a WHERE a.ledger_id = $1 AND a.seq >= $2 AND a.seq < $3 ORDER BY a.seq LIMIT $4'
+const PLAIN_PAGE = { name: 'cortex_page', text: boundedPage(PLAIN_ROWS, 'ASC') }
+const PLAIN_HEADERS = { name: 'cortex_headers', text: boundedPage(PLAIN_ROWS, 'ASC', true) }
 
 /** Rows (seq, line) of a range, without their entries. */
 export const HEADERS_PAGE = {
@@ -104,16 +106,16 @@ export const HEADERS_PAGE = {
 }
 
 /** The next lines (seq, line) of a selection; null where none can fit. Fewer than `limit` where they are long. */
-export function pageQuery(ledger: number, selection: Selection, limit: number): Query | null {
+export function pageQuery({ id, headersOnly = false }: LedgerPlace, selection: Selection, limit: number): Query | null {
   const { filter, from, before, reverse } = selection
   if (!reverse && before < Infinity && Object.values(filter).every((wanted) => wanted === undefined)) {
-    return { statement: PLAIN_PAGE, values: [ledger, from, before, limit] }
+    return { statement: headersOnly ? PLAIN_HEADERS : PLAIN_PAGE, values: [id, from, before, limit] }
   }
-  const clauses = new Clauses(ledger, filter)
+  const clauses = new Clauses(id, filter)
   if (clauses.isEmpty) return null
   clauses.positions(from, before)
   const order = reverse ? 'DESC' : 'ASC'
-  const text = boundedPage(`${clauses.where()} ORDER BY a.seq ${order} LIMIT ${limit}`, order)
+  const text = boundedPage(`${clauses.where()} ORDER BY a.seq ${order} LIMIT ${limit}`, order, headersOnly)
   return { statement: { text }, values: clauses.values }
 }
 

@@ -9,6 +9,8 @@ import { timeMicros } from './times.ts'
 export interface LedgerPlace {
   readonly id: number
   readonly display: string
+  /** This role may see headers only: lines come without salt and entry. Absent: it sees all. */
+  readonly headersOnly?: boolean
 }
 
 const APPEND = {
