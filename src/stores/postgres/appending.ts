@@ -126,7 +126,7 @@ export class Appending {
     if (last === undefined) return
     await this.#partitions.ready(last.header.recorded_at)
     await this.#alone(async () => {
-      const session = await this.#session()
+      const session = await this.#overLosses(() => this.#session())
       await this.#heard(session, () => appendRecords(session, this.#options.place, records, expected))
       this.#acknowledge(last, expected.size + records.length)
     })
