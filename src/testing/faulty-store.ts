@@ -130,6 +130,7 @@ export function faultyStore(inner: Store): FaultyStore {
     state: (request: StateRequest): Promise<StoreState> => meet('state', [], () => inner.state(request)),
     append: (records: readonly SealedRecord[], expected: Head, options): Promise<void> =>
       meet('append', positionsOf(records), () => inner.append(records, expected, options)),
+    ...(inner.confirmedState === undefined ? {} : { confirmedState: (request) => meet('state', [], () => inner.confirmedState!(request)) }),
     ...(inner.takeTurn === undefined ? {} : { takeTurn }),
     ...(inner.now === undefined ? {} : { now: () => inner.now!() }),
     ...(inner.readHeaders === undefined ? {} : { readHeaders: (from, before) => inner.readHeaders!(from, before) }),

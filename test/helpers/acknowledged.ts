@@ -16,6 +16,17 @@ export function acknowledgedIn(lines: readonly string[]): Acknowledged[] {
   })
 }
 
+/** Every capture that the process said to be flushed is there. */
+export async function assertCaptured(ledger: AuditLedger, lines: readonly string[]): Promise<void> {
+  const kept = lines.flatMap((line) => /^kept (\S+\/1)$/.exec(line)?.[1] ?? [])
+  const found = new Set<string>()
+  for await (const { run_id } of ledger.scan({ action: 'captured' })) found.add(run_id)
+  expect(
+    kept.filter((run_id) => !found.has(run_id)),
+    'captures that are not there',
+  ).toEqual([])
+}
+
 /** Every acknowledged record is there with its hash, no append is there by half, and the ledger verifies. Returns its size. */
 export async function assertKept(ledger: AuditLedger, acknowledged: readonly Acknowledged[]): Promise<number> {
   const hashes: string[] = []

@@ -84,7 +84,9 @@ export function startChild(script: string, argument: object, flags: readonly str
       await until(() => lines.some((line) => pattern.test(line)))
       const line = lines.find((text) => pattern.test(text))
       if (line === undefined)
-        throw new Error(`the process ended without printing ${pattern}; it printed ${lines.length} lines, and to stderr: ${stderr}`)
+        throw new Error(
+          `the process ended without printing ${pattern}; it printed ${lines.length} lines, the last ${lines.at(-1)}, and to stderr: ${stderr}`,
+        )
       return line
     },
     waitForCount: (count) => until(() => lines.length >= count),

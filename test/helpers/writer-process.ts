@@ -4,7 +4,8 @@
  *     node writer-process.ts '{"location":"…","name":"life-1","callers":16}'
  *
  * It prints `ready` when the ledger is open, then `ack <run_id> <seq> <hash>` for each record, at last `done`; or
- * `refused <code> <message>` where the ledger could not be opened. Records of one append have the ids
+ * `refused <code> <message>` where the ledger could not be opened. Captures, which give no receipts, are printed as
+ * `kept <run_id>` when all that was given so far is flushed. Records of one append have the ids
  * `<name>/<append>/<n>/<count>`, so that a whole append can be told from half of one.
  */
 import { createInterface } from 'node:readline'
@@ -19,6 +20,8 @@ export interface WriterPlan {
   readonly seed: number
   /** Appends of each caller; without end if absent. */
   readonly appends?: number
+  /** One more caller, of agent calls that are written behind. */
+  readonly captures?: boolean
   /** Characters of the largest entry. */
   readonly textMax?: number
   readonly open?: OpenOptions
@@ -62,6 +65,15 @@ async function caller(ledger: AuditLedger, number: number): Promise<void> {
   }
 }
 
+async function capture(ledger: AuditLedger): Promise<void> {
+  for (let i = 0; i < (plan.appends ?? Infinity); i += 5) {
+    const ids = Array.from({ length: 5 }, (_, n) => `${plan.name}/c.${i + n}/0/1`)
+    await Promise.all(ids.map((run_id) => ledger.call({ run_id, agent_name: 'a', method_name: 'captured' }, () => 'done')))
+    await ledger.flush()
+    process.stdout.write(ids.map((run_id) => `kept ${run_id}\n`).join(''))
+  }
+}
+
 if (plan.waitForStart === true) {
   process.stdout.write('waiting\n')
   await stdin.next()
@@ -70,7 +82,10 @@ try {
   const ledger = await AuditLedger.open(plan.location, { signer: null, origin: 'example.com/crash', ...plan.open })
   process.stdout.write('ready\n')
   if (plan.onlyHold === true) await stdin.next()
-  else await Promise.all(Array.from({ length: plan.callers }, (_, number) => caller(ledger, number)))
+  else {
+    const callers = Array.from({ length: plan.callers }, (_, number) => caller(ledger, number))
+    await Promise.all(plan.captures === true ? [...callers, capture(ledger)] : callers)
+  }
   await ledger.close()
   process.stdout.write('done\n')
 } catch (error) {

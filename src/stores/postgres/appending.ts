@@ -133,7 +133,7 @@ export class Appending {
     if (last === undefined) return
     for (const month of monthsOf(records)) await this.#partitions.ready(month)
     await this.#alone(async () => {
-      const session = await this.#session()
+      const session = await this.#overLosses(() => this.#session())
       await this.#heard(session, () => appendRecords(session, this.#options.place, records, expected))
       this.#acknowledge(last, expected.size + records.length)
     })

@@ -4,12 +4,14 @@ import { sqlStateOf } from './errors.ts'
 import type { Session } from './session.ts'
 import { MIGRATIONS, SCHEMA_VERSION } from './schema.ts'
 
+const OUR_TABLES = `SELECT min(c.oid) FILTER (WHERE c.relname = 'schema_version'), min(c.oid) FILTER (WHERE c.relname = 'audit_log')
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1`
+
 /** 0 where there are no tables of ours in the schema. @throws LedgerError `newer_format` | `not_a_ledger` */
 export async function schemaVersion(session: Session, schema: string, display: string): Promise<number> {
-  const [found] = await session.query(
-    { text: `SELECT to_regclass($1 || '.schema_version'), to_regclass($1 || '.audit_log'), to_regnamespace($1)` },
-    [quoted(schema)],
-  )
+  // The tables of the catalog and not to_regclass: that looks into a cache, which does not hear in the middle of a
+  // transaction that another process has just made what is looked for.
+  const [found] = await session.query({ text: OUR_TABLES }, [schema])
   const [versions, log] = found as (string | null)[]
   if (versions === null && log === null) return 0
   if (versions === null || log === null) throw foreign(schema, display, versions === null ? 'audit_log' : 'schema_version')
@@ -51,8 +53,8 @@ export async function migrate(session: Session, schema: string, display: string)
     const version = await schemaVersion(session, schema, display)
     if (version === SCHEMA_VERSION) return
     // Not CREATE SCHEMA IF NOT EXISTS: that asks for the right to make one even where it is there.
-    const [there] = await session.query({ text: 'SELECT to_regnamespace($1)' }, [quoted(schema)])
-    if (there?.[0] === null) await session.query({ text: `CREATE SCHEMA ${quoted(schema)}` })
+    const [there] = await session.query({ text: 'SELECT FROM pg_namespace WHERE nspname = $1' }, [schema])
+    if (there === undefined) await session.query({ text: `CREATE SCHEMA ${quoted(schema)}` })
     await session.query({ text: `SET LOCAL search_path = ${quoted(schema)}, pg_temp` })
     await session.query({
       text: `CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
