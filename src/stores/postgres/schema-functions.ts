@@ -121,22 +121,23 @@ DECLARE
   misfit bigint;
 BEGIN
   IF n IS NULL OR n = 0 THEN RAISE EXCEPTION 'nothing to append' USING ERRCODE = 'invalid_parameter_value'; END IF;
-  -- Nothing is ever taken back: what does not continue the chain would break the ledger for good.
+  -- Nothing is ever taken back: what does not continue the chain would break the ledger for good. Looked at before the
+  -- head is locked, and told after it: whoever came second did nothing wrong.
   SELECT min(c.ordinality) INTO misfit FROM (
       SELECT u.hash, u.header, u.ordinality, lag(u.hash, 1, p_hash) OVER (ORDER BY u.ordinality) AS previous
       FROM unnest(hashes, headers) WITH ORDINALITY AS u(hash, header, ordinality)) AS c
     WHERE NOT coalesce(position('"previous_hash":"' || c.previous || '"' IN c.header) > 0
       AND position('"seq":' || p_size + c.ordinality - 1 || ',' IN c.header) > 0
       AND c.hash = encode(sha256('\\x00'::bytea || convert_to(c.header, 'UTF8')), 'hex'), false);
-  IF misfit IS NOT NULL THEN
-    RAISE EXCEPTION 'record % does not continue the ledger', p_size + misfit - 1 USING ERRCODE = 'integrity_constraint_violation';
-  END IF;
   PERFORM set_config('cortex_ledger.appending', 'on', true);
   UPDATE heads SET size = p_size + n, hash = hashes[n], recorded_at = p_recorded, bytes = bytes + p_bytes
     WHERE heads.ledger_id = p_ledger AND heads.size = p_size AND heads.hash = p_hash;
   IF NOT FOUND THEN
     SELECT false, heads.size, heads.hash INTO appended, size, hash FROM heads WHERE heads.ledger_id = p_ledger;
   ELSE
+    IF misfit IS NOT NULL THEN
+      RAISE EXCEPTION 'record % does not continue the ledger', p_size + misfit - 1 USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
     INSERT INTO audit_log (seq, recorded_at, occurred_at, stream_version, ledger_id, run_id, stream, type, actor, action, outcome,
         correlation_id, causation_id, provider, model, tags, hash, header, signatures, salt, entry)
       SELECT p_size + r.ordinality - 1, r.recorded, r.occurred, r.version, p_ledger, r.run, r.stream, r.type, r.actor, r.action, r.outcome,
