@@ -133,6 +133,8 @@ class Copying {
   readonly #edge = new TreeEdge(nodeParent)
   /** Where the target is when all is written that was handed over. */
   #head: Head
+  /** Hash of the record that was taken last. */
+  #last: string
   #batch: SealedRecord[] = []
   #bytes = 0
   #underway: Promise<void> = Promise.resolve()
@@ -149,6 +151,7 @@ class Copying {
     this.#note = { source: source.location, origin: at.origin, verified: null }
     this.#size = at.size
     this.#known = this.#head = at.head
+    this.#last = at.head.hash
     this.#isNew = at.before === null
     this.#isMarked = at.before !== null && at.before.verified === null
   }
@@ -227,8 +230,11 @@ class Copying {
     if (position < this.#known.size) return this.#compare(line, position)
     const record = this.#readable(position, () => recordOf(line))
     if (record.header.seq !== position) throw this.#damagedAt(position, `position ${record.header.seq} stands there`)
+    // No ledger was ever so, and a store may refuse it; whatever else is wrong with a record is for verification to say.
+    if (record.header.previous_hash !== this.#last) throw this.#damagedAt(position, 'it does not continue the one before')
     if (this.#batch.length > 0 && beginsSegment(record)) await this.#put()
     this.#batch.push(record)
+    this.#last = record.hash
     this.#bytes += line.length
     this.#edge.append(hashBytes(record.hash))
     const isFull = this.#batch.length >= BATCH_RECORDS || this.#bytes >= BATCH_BYTES

@@ -6,11 +6,14 @@ import { describe, expect, test } from 'vitest'
 import { AuditLedger, copyLedger, promoteLedger, publishLedger, verifyLedger } from '../../src/index.ts'
 import { copyLedger as copyStore, promoteReplica } from '../../src/ledger/copy.ts'
 import { indexedName, indexedNames } from '../../src/ledger/filter.ts'
+import { nodeHashing } from '../../src/ledger/hashing.ts'
 import { formatReplicaNote, parseReplicaNote } from '../../src/ledger/replica.ts'
 import type { Store } from '../../src/ledger/store.ts'
 import { openStore } from '../../src/open-store.ts'
 import { selection, textOf } from '../../src/testing/checks.ts'
 import { canonicalize } from '../../src/verify/canonical.ts'
+import { headerHash } from '../../src/verify/hash.ts'
+import { formatLine, readLine } from '../../src/verify/record.ts'
 import { honest, NEW_PLACES, recorded, ROUND_SIGNER, segmentedLedger, segmentsOf, varied } from '../helpers/copies.ts'
 import type { CopyPlace } from '../helpers/copies.ts'
 import { copied, copyCases, linesAt, noteAt, replicaCases } from '../helpers/copy-cases.ts'
@@ -77,6 +80,13 @@ describe('who else writes', () => {
   })
 })
 
+/** The same record with another outcome, as somebody would write it who knows how to hash. */
+function resealed(line: Buffer): Buffer {
+  const parts = readLine(line.subarray(0, -1))
+  const header_text = parts.header_text.replace('"outcome":"success"', '"outcome":"failure"')
+  return Buffer.from(`${formatLine({ ...parts, header_text, hash: headerHash(nodeHashing.sha256, Buffer.from(header_text)) })}\n`)
+}
+
 describe('a damaged source', () => {
   /** A JSONL ledger of 40 records with this done to the bytes of its line 25. */
   async function spoilt(change: (line: Buffer) => Buffer): Promise<string> {
@@ -98,10 +108,11 @@ describe('a damaged source', () => {
     ['a header that is none', (line) => Buffer.from(line.toString().replace('"v":1', '"v":"x"'))],
     ['gone', () => Buffer.alloc(0)],
     ['there twice', (line) => Buffer.concat([line, line])],
+    ['another one, sealed anew', resealed],
   ])('whose record is %s: what stands before it is copied', async (what, change) => {
     const dir = await spoilt(change)
     const to = join(tempDir(), 'copy.db')
-    const seq = what === 'there twice' ? 26 : 25
+    const seq = ['there twice', 'another one, sealed anew'].includes(what) ? 26 : 25
     await expect(copyLedger(dir, to)).rejects.toThrow(
       expect.objectContaining({ code: 'damaged', details: expect.objectContaining({ seq }) }),
     )
