@@ -6,13 +6,15 @@ import { MIGRATIONS, SCHEMA_VERSION } from './schema.ts'
 
 /** 0 where there are no tables of ours in the schema. @throws LedgerError `newer_format` | `not_a_ledger` */
 export async function schemaVersion(session: Session, schema: string, display: string): Promise<number> {
-  const [found] = await session.query(
-    { text: `SELECT to_regclass($1 || '.schema_version'), to_regclass($1 || '.audit_log'), to_regnamespace($1)` },
-    [quoted(schema)],
+  // By a query and not by to_regclass: that answers from what the session has cached, while it waited for another's migration.
+  const found = await session.query(
+    {
+      text: `SELECT relname FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND relname IN ('schema_version', 'audit_log')`,
+    },
+    [schema],
   )
-  const [versions, log] = found as (string | null)[]
-  if (versions === null && log === null) return 0
-  if (versions === null || log === null) throw foreign(schema, display, versions === null ? 'audit_log' : 'schema_version')
+  if (found.length === 0) return 0
+  if (found.length === 1) throw foreign(schema, display, found[0]?.[0] ?? '')
   const [row] = await session.query({ text: `SELECT max(version) FROM ${quoted(schema)}.schema_version` })
   const version = Number(row?.[0] ?? NaN)
   if (!Number.isSafeInteger(version) || version < 1) throw foreign(schema, display, 'schema_version')
@@ -51,8 +53,8 @@ export async function migrate(session: Session, schema: string, display: string)
     const version = await schemaVersion(session, schema, display)
     if (version === SCHEMA_VERSION) return
     // Not CREATE SCHEMA IF NOT EXISTS: that asks for the right to make one even where it is there.
-    const [there] = await session.query({ text: 'SELECT to_regnamespace($1)' }, [quoted(schema)])
-    if (there?.[0] === null) await session.query({ text: `CREATE SCHEMA ${quoted(schema)}` })
+    const there = await session.query({ text: 'SELECT 1 FROM pg_namespace WHERE nspname = $1' }, [schema])
+    if (there.length === 0) await session.query({ text: `CREATE SCHEMA ${quoted(schema)}` })
     await session.query({ text: `SET LOCAL search_path = ${quoted(schema)}, pg_temp` })
     await session.query({
       text: `CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())`,

@@ -88,6 +88,15 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
     await expect(makeRoles(theirs)).rejects.toMatchObject({ code: 'read_only', message: expect.stringMatching(/CREATEROLE/) })
   })
 
+  test('who was given nothing can neither open nor make a ledger', async () => {
+    for (const place of ['', '?schema=mine']) {
+      for (const readOnly of [true, false]) {
+        const opening = AuditLedger.open(`${url('stranger')}${place}`, { ...options, readOnly })
+        await expect(opening).rejects.toMatchObject({ code: readOnly && place !== '' ? 'not_found' : 'read_only' })
+      }
+    }
+  })
+
   test('a writer records, reads, signs checkpoints, makes partitions, and verifies', async () => {
     const ledger = await AuditLedger.open(url('writer'), { ...options, create: false })
     const receipt = await ledger.record({ agent_name: 'a', method_name: 'm', raw_output: 'by the writer' })
