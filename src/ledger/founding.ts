@@ -103,7 +103,8 @@ function draftingContext(options: LedgerOptions, clock: Clock, signers: readonly
   const uuids = new V7Generator({ nextUint32: uint32sFrom(random) })
   return {
     now: () => clock.now(),
-    newId: () => uuids.generateOrResetWithTs(Math.floor(clock.now() / 1000)).toString(),
+    // A clock before 1970 must not keep anything from being recorded.
+    newId: () => uuids.generateOrResetWithTs(Math.max(0, Math.floor(clock.now() / 1000))).toString(),
     newSalt: saltsFrom(random),
     random,
     mask: options.mask ?? null,

@@ -21,6 +21,10 @@ export interface CopiedRow {
 class RowCutter {
   #rest: Buffer = Buffer.alloc(0)
   #at = 0
+  /** Chunks behind the rest, kept apart until so many bytes are there: a long row is put together once, not with each chunk. */
+  #waiting: Buffer[] = []
+  #waitingBytes = 0
+  #neededBytes = 0
   #isBegun = false
   readonly #row: { bytes: Buffer; readonly starts: Int32Array; readonly lengths: Int32Array }
 
@@ -29,8 +33,15 @@ class RowCutter {
   }
 
   take(chunk: Buffer): void {
-    this.#rest = this.#at === this.#rest.length ? chunk : Buffer.concat([this.#rest.subarray(this.#at), chunk])
+    this.#waiting.push(chunk)
+    this.#waitingBytes += chunk.length
+    const restBytes = this.#rest.length - this.#at
+    if (restBytes + this.#waitingBytes < this.#neededBytes) return
+    this.#rest = restBytes === 0 && this.#waiting.length === 1 ? chunk : Buffer.concat([this.#rest.subarray(this.#at), ...this.#waiting])
     this.#at = 0
+    this.#waiting = []
+    this.#waitingBytes = 0
+    this.#neededBytes = 0
   }
 
   /** The next row that is whole; null where more is needed. */
@@ -52,7 +63,10 @@ class RowCutter {
       starts[i] = at
       lengths[i] = length
       if (length > 0) at += length
-      if (at > bytes.length) return null
+      if (at > bytes.length) {
+        this.#neededBytes = at - this.#at
+        return null
+      }
     }
     this.#at = at
     this.#row.bytes = bytes

@@ -36,15 +36,15 @@ DECLARE
   first_moment timestamptz;
   next_moment timestamptz;
 BEGIN
-  IF p_months NOT BETWEEN 1 AND 120 OR month NOT BETWEEN '1970-01-01' AND '9998-12-01' THEN
+  IF (p_months BETWEEN 1 AND 120 AND month BETWEEN '1970-01-01' AND '9998-12-01') IS NOT TRUE THEN
     RAISE EXCEPTION 'from 1 to 120 months of the years 1970 to 9998' USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  -- Before anything of the tables is locked, if only by looking: who waits here would keep whoever is at work waiting.
+  PERFORM pg_advisory_xact_lock(hashtext('@schema@.ensure_partitions'));
   months := ARRAY(
     SELECT (month + make_interval(months => i))::date AS wanted FROM generate_series(0, p_months - 1) AS i
     UNION SELECT month_of(recorded_at) FROM audit_log_default WHERE recorded_at >= '1970-01-01Z' AND recorded_at < '9999-01-01Z'
     ORDER BY wanted);
-  IF NOT EXISTS (SELECT FROM unnest(months) AS wanted WHERE NOT has_partition(wanted)) THEN RETURN 0; END IF;
-  PERFORM pg_advisory_xact_lock(hashtext('@schema@.ensure_partitions'));
   FOREACH month IN ARRAY months LOOP
     IF NOT has_partition(month) THEN
       name := partition_of(month);
