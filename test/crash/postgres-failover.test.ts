@@ -69,16 +69,23 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
     await ledger.close()
   })
 
-  test('a commit that is kept from waiting for the standby is not acknowledged, to whoever repeats it neither', async () => {
+  test('a commit that is kept from waiting for the standby is neither acknowledged, to whoever repeats it, nor signed', async () => {
     const { primary, standby, url, primaryUrl } = await startPair({ synchronous: true })
     const stops = ['pg_terminate_backend', 'pg_cancel_backend']
     const cases = await Promise.all(
       stops.map(async (stop, i) => {
         const place = `${url}?ledger=${i}`
-        const [first, second] = [await AuditLedger.open(place, OPEN), await AuditLedger.open(place, OPEN)]
+        const signed = {
+          ...OPEN,
+          signer: signerFromSeed(ORIGIN, new Uint8Array(32).fill(7)),
+          stateFolder: tempDir(),
+          checkpoints: false,
+        } as const
+        const first = await AuditLedger.open(place, signed)
+        const [second, third] = [await AuditLedger.open(place, signed), await AuditLedger.open(place, signed)]
         await first.record({ ...CALL, run_id: `before-${i}` })
         await second.record({ ...CALL, run_id: `before-${i}` })
-        return { stop, place, first, second, id: `waits-${i}` }
+        return { stop, place, signed, first, second, third, id: `waits-${i}` }
       }),
     )
     await standby.kill()
@@ -88,13 +95,15 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
       return receipt
     }
     const both: Promise<Receipt[]>[] = []
-    for (const { stop, first, second, id } of cases) {
+    const signing: Promise<unknown>[] = []
+    for (const { stop, first, second, third, id } of cases) {
       const recording = first.record({ ...CALL, run_id: id }).then(hear)
       await primary.sql(`SELECT ${stop}($1)`, [await waitingForStandby(primary)])
       // It can be seen now, and is on this server alone.
       const seen = `SELECT 1 FROM cortex_ledger.run_keys WHERE run_id = $1`
       await until('the record is visible', async () => (await sql(primaryUrl, seen, [id])).length > 0)
       both.push(Promise.all([recording, second.record({ ...CALL, run_id: id }).then(hear)]))
+      signing.push(third.checkpoint().finally(() => told.push(`signed ${id}`)))
     }
     await pause(300)
     expect(told).toEqual([])
@@ -102,12 +111,15 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
     await primary.kill()
     await standby.start()
     await standby.promote()
-    for (const [i, { place, first, second }] of cases.entries()) {
+    for (const [i, { place, signed, first, second, third }] of cases.entries()) {
       const [one, other] = (await both[i]) as [Receipt, Receipt]
       expect(one.hash).toBe(other.hash)
-      await Promise.all([first.close(), second.close()])
-      const ledger = await AuditLedger.open(place, OPEN)
+      await signing[i]
+      await Promise.all([first.close(), second.close(), third.close()])
+      const ledger = await AuditLedger.open(place, signed)
+      // With the checkpoint in view: what was signed is what is there.
       expect(await assertKept(ledger, [one])).toBe(3)
+      await ledger.checkpoint()
       await ledger.close()
     }
   })
