@@ -12,7 +12,7 @@ import { emptyRoot, HASH_BYTES, hashBytes, hashHex, TreeEdge } from '../verify/t
 import type { ParentHash } from '../verify/tree.ts'
 import { LedgerError } from './errors.ts'
 import { nodeHashing } from './hashing.ts'
-import type { SealedRecord, Store, TreeFiles } from './store.ts'
+import type { SealedRecord, Store, StoreState, TreeFiles } from './store.ts'
 import { TileNodes } from './tile-nodes.ts'
 
 const TILE_HEIGHT = 8
@@ -191,13 +191,21 @@ export class LedgerTree {
   async catchUp(size?: number): Promise<void> {
     const edge = await this.#opened()
     if (size !== undefined && size <= edge.size) return
-    const { head } = await this.#store.state({ streams: [], run_ids: [] })
+    const { head } = await this.#end(size)
     const wanted = size ?? head.size
     if (wanted > head.size) throw new RangeError(`the ledger has ${head.size} records, not ${wanted}`)
     while ((this.#edge ?? edge).size < wanted) {
       this.#catching ??= this.#readOn(wanted).finally(() => (this.#catching = null))
       await this.#catching
     }
+  }
+
+  /** All that there is now may be signed, so it has to be durable: a record that is seen and then lost would make two histories. */
+  #end(size: number | undefined): Promise<StoreState> {
+    const store = this.#store
+    const nothing = { streams: [], run_ids: [] }
+    if (size !== undefined || store.readOnly || store.confirmedState === undefined) return store.state(nothing)
+    return store.confirmedState(nothing)
   }
 
   async #readOn(before: number): Promise<void> {

@@ -1,6 +1,6 @@
 /** A network that cuts and swallows between a ledger and its PostgreSQL: each record is there once, and its receipt is true. */
 import { describe, expect, test } from 'vitest'
-import { AuditLedger, LedgerError } from '../../src/index.ts'
+import { AuditLedger, type LedgerError } from '../../src/index.ts'
 import { openPostgresStore } from '../../src/stores/postgres/index.ts'
 import type { PostgresStoreOptions } from '../../src/stores/postgres/index.ts'
 import { assertKept } from '../helpers/acknowledged.ts'

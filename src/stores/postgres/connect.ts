@@ -23,7 +23,7 @@ export interface ConnectOptions {
   /** ms; 0 (the default): none. */
   readonly lock_timeout_ms?: number | undefined
   readonly statement_timeout_ms?: number | undefined
-  /** As the server has it unless given. */
+  /** As the server has it unless given, and `on` where it has `off`. */
   readonly synchronous_commit?: 'on' | 'off' | 'local' | 'remote_write' | 'remote_apply' | undefined
 }
 
@@ -61,8 +61,12 @@ const CONNECT_S = 10
 const CONNECT_ONE_OF_SEVERAL_S = 3
 const CLOSE_MS_MAX = 2000
 
-/** One round trip for all. `pg_temp` last: a temporary table must not stand in front of the ledger's. */
-const SET_UP = `SELECT set_config(name, value, false), current_setting('server_version_num') AS version,
+/**
+ * One round trip for all. `pg_temp` last: a temporary table must not stand in front of the ledger's. Where the server does
+ * not wait for its own disk (synchronous_commit is off), this session does: what it is told is committed has to stay.
+ */
+const SET_UP = `SELECT set_config(name, CASE WHEN value <> '' THEN value WHEN current_setting(name) = 'off' THEN 'on'
+  ELSE current_setting(name) END, false), current_setting('server_version_num') AS version,
   current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS in_recovery,
   current_setting('transaction_read_only') AS read_only, pg_backend_pid() AS backend_pid
   FROM unnest($1::text[], $2::text[]) AS setting (name, value)`
@@ -240,6 +244,8 @@ function settings(target: PostgresTarget, options: ConnectOptions): [names: stri
     // Compiling a plan takes longer than any query of ours runs.
     jit: 'off',
     client_min_messages: 'warning',
+    // Off, a backslash in our statements would mean something else.
+    standard_conforming_strings: 'on',
     // A process that stands still must not hold the lock that all others wait for.
     idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_MS),
     lock_timeout: String(options.lock_timeout_ms ?? 0),
@@ -249,7 +255,7 @@ function settings(target: PostgresTarget, options: ConnectOptions): [names: stri
     IntervalStyle: 'iso_8601',
     bytea_output: 'hex',
     extra_float_digits: '1',
-    ...(options.synchronous_commit === undefined ? {} : { synchronous_commit: options.synchronous_commit }),
+    synchronous_commit: options.synchronous_commit ?? '',
   }
   return [Object.keys(all), Object.values(all)]
 }
