@@ -32,6 +32,7 @@ const EXIT_OF: Record<LedgerErrorCode, number> = {
   reserved: EXIT.refused,
   run_id_conflict: EXIT.refused,
   version_conflict: EXIT.refused,
+  condition_failed: EXIT.refused,
   head_moved: EXIT.refused,
   locked: EXIT.refused,
   already_exists: EXIT.refused,

@@ -15,6 +15,8 @@ export const LEDGER_ERROR_CODES = [
   'run_id_conflict',
   /** The stream is not at the version that the append expected. */
   'version_conflict',
+  /** An event that the append rules out has come since its caller looked. */
+  'condition_failed',
   /** Another writer appended first; the writer reads the head again and seals anew. Callers never see it. */
   'head_moved',
   /** Another process is writing to this ledger. */

@@ -136,7 +136,7 @@ async function found(
   const draft = draftOwnRecord('LedgerCreated', 'create', origin, data, drafting)
   const drafts = [draft, ...signers.map((record) => keyAddedDraft(record, drafting))]
   try {
-    await writerOver(store, drafting).submit({ drafts, stream: draft.stream, expected: 'no-stream', newSegment: false })
+    await writerOver(store, drafting).submit({ drafts, expectations: [{ stream: draft.stream, expected: 'no-stream' }], newSegment: false })
   } catch (error) {
     if (!(error instanceof LedgerError && error.code === 'version_conflict')) throw error
   }
@@ -194,7 +194,7 @@ async function recordRecovery({ store, drafting, warn }: CommonParts, signing: R
     until,
   }
   const draft = draftOwnRecord('RecordingGapDetected', 'note_gap', OWN_ACTOR, data, drafting)
-  await writerOver(store, drafting, { signing }).submit({ drafts: [draft], stream: draft.stream, expected: 'any', newSegment: false })
+  await writerOver(store, drafting, { signing }).submit({ drafts: [draft], expectations: [], newSegment: false })
   warn({
     code: 'torn_tail_moved',
     message: `${recovered.bytes} bytes at the end of ${store.location} were no whole record (${recovered.reason}); never acknowledged, they were moved to ${recovered.moved_to}`,

@@ -6,26 +6,29 @@ import type { LedgerKey } from '../verify/key-log.ts'
 import type { VerificationReport } from '../verify/report.ts'
 import { hashHex } from '../verify/tree.ts'
 import type { AuditOptions } from './audit.ts'
-import { CallInProgress } from './call.ts'
 import type { CallHandle, CallInfo, CallOptions } from './call.ts'
 import { Captures } from './captures.ts'
 import { Checkpoints } from './checkpoints.ts'
 import type { SignedCheckpoint } from './checkpoints.ts'
-import type { Clock } from './clock.ts'
-import { draftCall, draftEvent } from './draft.ts'
-import type { Draft, DraftContext, EventInput, RecordOptions } from './draft.ts'
+import type { AppendCondition, EventQuery } from './conditions.ts'
+import { runInContext } from './context.ts'
+import type { LedgerContext } from './context.ts'
+import type { Draft, EventInput, RecordOptions } from './draft.ts'
 import type { LedgerEntryInput } from './entry.ts'
 import { LedgerError } from './errors.ts'
+import { readEvents } from './event-reading.ts'
+import type { EventsRange, EventsRead } from './event-reading.ts'
 import { drainAtExit, forgetAtExit } from './exit.ts'
 import { LedgerKeys } from './key-records.ts'
 import type { KeyToAdd, RetireOptions } from './key-records.ts'
-import { LIMITS } from './limits.ts'
 import type { LedgerParts } from './parts.ts'
-import type { ExpectedVersion, Inclusion, Receipt } from './plan.ts'
+import type { Inclusion, Receipt, StreamExpectation } from './plan.ts'
 import type { ProofRequest, ProveOptions } from './prove.ts'
 import { asFilter, asRange, asSelection, formatCursor, formatRankCursor, textOf } from './query.ts'
 import type { AskedPage, Criteria, Query, ReadRange } from './query.ts'
 import { LedgerRecord } from './record.ts'
+import { Recording } from './recording.ts'
+import type { AppendConditions, AppendEventsOptions, StreamEvents } from './recording.ts'
 import { writerOver } from './rotation.ts'
 import { storedStats } from './stats.ts'
 import type { LedgerStats } from './stats.ts'
@@ -49,8 +52,7 @@ export class Ledger {
   readonly verifierKey: string | null
   readonly keyFile: string | null
   readonly #store: Store
-  readonly #clock: Clock
-  readonly #drafting: DraftContext
+  readonly #recording: Recording
   readonly #writer: Writer
   readonly #keys: LedgerKeys
   readonly #text: TextIndex | null
@@ -62,8 +64,6 @@ export class Ledger {
 
   protected constructor(parts: LedgerParts) {
     this.#store = parts.store
-    this.#clock = parts.clock
-    this.#drafting = parts.drafting
     this.origin = parts.origin
     this.verifierKey = parts.verifierKey
     this.keyFile = parts.keyFile
@@ -82,8 +82,13 @@ export class Ledger {
       },
       inclusion: (seq) => this.#included(seq),
     })
-    this.#keys = new LedgerKeys({ ...parts, submit: (drafts, stream, expected) => this.#submit(drafts, stream, expected) })
-    this.#captures = new Captures({ ...parts, submit: (draft) => this.#submit([draft], draft.stream, 'any') })
+    this.#keys = new LedgerKeys({ ...parts, submit: (drafts, stream, expected) => this.#submit(drafts, [{ stream, expected }]) })
+    this.#captures = new Captures({ ...parts, submit: (draft) => this.#submit([draft], []) })
+    this.#recording = new Recording({
+      ...parts,
+      captures: this.#captures,
+      submit: (drafts, expectations, condition) => this.#submit(drafts, expectations, condition),
+    })
     if (!parts.store.readOnly) drainAtExit(this.#writer)
     if (parts.isNew) this.#checkpoints.follow(1)
   }
@@ -107,8 +112,8 @@ export class Ledger {
       throw new LedgerError('read_only', 'the ledger is open for reading: open it without readOnly to record. This was not recorded')
   }
 
-  #submit(drafts: readonly Draft[], stream: string, expected: ExpectedVersion): Promise<Receipt[]> {
-    return this.#writer.submit({ drafts, stream, expected, newSegment: false })
+  #submit(drafts: readonly Draft[], expectations: readonly StreamExpectation[], condition?: AppendCondition): Promise<Receipt[]> {
+    return this.#writer.submit({ drafts, expectations, condition, newSegment: false })
   }
 
   /**
@@ -118,36 +123,31 @@ export class Ledger {
    */
   async record(entry: LedgerEntryInput, options: RecordOptions = {}): Promise<Receipt> {
     this.#refuseToWrite()
-    const draft = draftCall(entry, options, this.#drafting)
-    const [receipt] = await this.#submit([draft], draft.stream, 'any')
-    return receipt as Receipt
+    return this.#recording.record(entry, options)
   }
 
   /**
    * Appends events to a stream, all or none. `expectedVersion` is the `stream_version` of the stream's last event, or
-   * `no-stream`, `stream-exists`, `any` (unless said).
-   * @throws LedgerError as `record`, and `version_conflict`
+   * `no-stream`, `stream-exists`, `any` (unless said). `failIfEventsMatch`: only if no such event came behind `after`.
+   * @throws LedgerError as `record`, and `version_conflict` | `condition_failed`
    */
-  async append(
-    stream: string,
-    events: EventInput | readonly EventInput[],
-    options: { readonly expectedVersion?: ExpectedVersion | undefined } = {},
-  ): Promise<Receipt[]> {
+  async append(stream: string, events: EventInput | readonly EventInput[], options: AppendEventsOptions = {}): Promise<Receipt[]> {
     this.#refuseToWrite()
-    if (typeof stream !== 'string') throw new TypeError('stream must be a string')
-    const expected = options.expectedVersion ?? 'any'
-    const words = expected === 'any' || expected === 'no-stream' || expected === 'stream-exists'
-    if (!words && !(Number.isSafeInteger(expected) && expected >= 0))
-      throw new RangeError("expectedVersion must be a version from 0, 'no-stream', 'stream-exists' or 'any'")
-    const list = Array.isArray(events) ? (events as readonly EventInput[]) : [events as EventInput]
-    if (list.length === 0) throw new RangeError('append needs at least one event')
-    if (list.length > LIMITS.append_records_max)
-      throw new LedgerError('too_large', `one append has at most ${LIMITS.append_records_max} events; split it. Nothing was recorded`)
-    return this.#submit(
-      list.map((event) => draftEvent(stream, event, this.#drafting)),
-      stream,
-      expected,
-    )
+    return this.#recording.append(stream, events, options)
+  }
+
+  /** Appends to several streams, all or none; gives each part's receipts. @throws LedgerError as `append` */
+  async appendAll(parts: readonly StreamEvents[], conditions: AppendConditions = {}): Promise<Receipt[][]> {
+    this.#refuseToWrite()
+    return this.#recording.appendAll(parts, conditions)
+  }
+
+  /**
+   * Runs `fn`: whatever it records, also in what it awaits, has this correlation, causation and actor where it says none
+   * of its own. `call` does so by itself for what is recorded inside of it.
+   */
+  withContext<T>(context: LedgerContext, fn: () => T): T {
+    return runInContext(context, fn)
   }
 
   /**
@@ -157,32 +157,7 @@ export class Ledger {
    */
   async call<T>(info: CallInfo, fn: (call: CallHandle) => T | PromiseLike<T>, options: CallOptions<T> = {}): Promise<T> {
     this.#refuseToWrite()
-    for (const name of ['agent_name', 'method_name'] as const) {
-      if (typeof info[name] !== 'string' || info[name] === '') throw new TypeError(`call needs ${name}: a string that is not empty`)
-    }
-    const { capture, output, durable, ...recordOptions } = options
-    const call = new CallInProgress<T>(info, info.run_id ?? this.#drafting.newId(), this.#clock)
-    const stream = options.stream ?? info.correlation_id ?? call.handle.run_id
-    let started: string | undefined
-    if (capture === 'start-and-end') {
-      started = this.#drafting.newId()
-      await this.#captures.record(call.started(started), { ...recordOptions, stream, outcome: 'unknown' }, 'AgentCallStarted')
-    }
-    const ended: RecordOptions = started === undefined ? { ...recordOptions, stream } : { ...recordOptions, stream, causation_id: started }
-    const recorded = async (entry: LedgerEntryInput, outcome: RecordOptions['outcome']): Promise<void> => {
-      const capturing = this.#captures.record(entry, { ...ended, outcome: options.outcome ?? outcome }, 'AgentCallCompleted')
-      if (durable === true) await capturing
-    }
-    let result: T
-    try {
-      result = await fn(call.handle)
-    } catch (error) {
-      const { entry, outcome } = call.threw(error)
-      await recorded(entry, outcome)
-      throw error
-    }
-    await recorded(call.returned(result, output), undefined)
-    return result
+    return this.#recording.call(info, fn, options)
   }
 
   /** Records in the order of position, in bounded memory. @throws TypeError | RangeError | LedgerError */
@@ -190,6 +165,15 @@ export class Ledger {
     for await (const chunk of this.#store.read(asRange(range))) {
       for (const line of chunk) yield new LedgerRecord(line)
     }
+  }
+
+  /**
+   * The events that fit the query, or any of several, in the order of position, and the `head` to give to an append that
+   * must not miss one: `append(…, { failIfEventsMatch: query, after: head })`.
+   * @throws TypeError | RangeError | LedgerError
+   */
+  events(query: EventQuery | readonly EventQuery[], range: EventsRange = {}): Promise<EventsRead> {
+    return readEvents(this.#store, query, range)
   }
 
   /** All records that fit, in the order of position, in bounded memory: what `query` gives page by page. */
@@ -274,7 +258,7 @@ export class Ledger {
   /** Seals the live segment and begins a new one. `null` where nothing was recorded since the last time. */
   async rotate(): Promise<Receipt | null> {
     this.#refuseToWrite()
-    const [receipt] = await this.#writer.submit({ drafts: [], stream: 'ledger', expected: 'any', newSegment: true })
+    const [receipt] = await this.#writer.submit({ drafts: [], expectations: [], newSegment: true })
     return receipt ?? null
   }
 

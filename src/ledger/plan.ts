@@ -7,6 +7,8 @@ import { formatHeader, GENESIS } from '../verify/header.ts'
 import type { RecordHeader } from '../verify/header.ts'
 import { readLine } from '../verify/record.ts'
 import { formatTime, parseTime } from '../verify/time.ts'
+import { rulesOut } from './conditions.ts'
+import type { AppendCondition } from './conditions.ts'
 import { commitmentHash, givenFields, headerOf, refilledEntry } from './draft.ts'
 import type { Draft, Position } from './draft.ts'
 import type { JsonObject } from './entry.ts'
@@ -39,11 +41,17 @@ export interface Inclusion {
 /** `stream_version` of the stream's last record, or what must be true of the stream. */
 export type ExpectedVersion = number | 'no-stream' | 'stream-exists' | 'any'
 
+export interface StreamExpectation {
+  readonly stream: string
+  readonly expected: ExpectedVersion
+}
+
 /** One append: its drafts become records together or not at all. */
 export interface AppendRequest {
   readonly drafts: readonly Draft[]
-  readonly stream: string
-  readonly expected: ExpectedVersion
+  /** Of each stream that it is to be at a version. */
+  readonly expectations: readonly StreamExpectation[]
+  readonly condition?: AppendCondition | undefined
 }
 
 export type AppendOutcome = { readonly receipts: Receipt[] } | { readonly error: LedgerError }
@@ -134,16 +142,25 @@ function repeat(draft: Draft, known: Known, inclusion: InclusionSource): Receipt
   return commitmentHash(known.salt, refilled) === known.header.entry_hash ? receipt : conflict('content')
 }
 
-function versionConflict(request: AppendRequest, current: number): LedgerError {
+function versionConflict({ stream, expected }: StreamExpectation, current: number): LedgerError {
   const actual = current < 0 ? 'no-stream' : current
   return new LedgerError(
     'version_conflict',
-    `stream ${JSON.stringify(request.stream)} is at ${actual}, expected was ${request.expected}: read it again and decide anew`,
-    { stream: request.stream, expected: request.expected, actual },
+    `stream ${JSON.stringify(stream)} is at ${actual}, expected was ${expected}: read it again and decide anew`,
+    { stream, expected, actual },
   )
 }
 
-function expectationHolds(expected: Exclude<ExpectedVersion, 'any'>, current: number): boolean {
+function conditionFailed({ after }: AppendCondition, seq: number): LedgerError {
+  return new LedgerError(
+    'condition_failed',
+    `an event that the append rules out has come: the record at position ${seq}, behind ${after}. Read again and decide anew. Nothing was recorded`,
+    { seq, after },
+  )
+}
+
+function expectationHolds(expected: ExpectedVersion, current: number): boolean {
+  if (expected === 'any') return true
   if (expected === 'no-stream') return current < 0
   if (expected === 'stream-exists') return current >= 0
   return current === expected
@@ -161,11 +178,13 @@ class Planner {
   readonly #inclusion: InclusionSource
   readonly #now_us: number
   readonly #signers: readonly string[] | undefined
+  readonly #matches: Matches
   #recorded_at: string | null = null
   #head: Head
 
-  constructor(state: StoreState, now_us: number, noteClock: ClockNote, inclusion: InclusionSource, signers: readonly string[] | undefined) {
+  constructor(state: StoreState, now_us: number, { noteClock, inclusion, signers, matches }: Sealing) {
     this.#inclusion = inclusion
+    this.#matches = matches ?? new Map()
     this.#signers = signers
     this.#state = state
     this.#head = state.head
@@ -253,15 +272,24 @@ class Planner {
     return { error }
   }
 
+  /** By what was there before the batch, or by what came into the batch before this. */
+  #ruledOut({ condition }: AppendRequest): LedgerError | null {
+    if (condition === undefined) return null
+    const seq = this.#matches.get(condition) ?? this.#records.find((record) => rulesOut(condition, record))?.header.seq
+    return seq === undefined ? null : conditionFailed(condition, seq)
+  }
+
   add(request: AppendRequest): AppendOutcome {
     const { drafts } = request
     if (drafts.length === 0) return { receipts: [] }
     const repeated = this.#repeated(request)
     if (repeated !== null) return repeated
-    if (request.expected !== 'any') {
-      const current = this.#version(request.stream)
-      if (!expectationHolds(request.expected, current)) return { error: versionConflict(request, current) }
+    for (const expectation of request.expectations) {
+      const current = this.#version(expectation.stream)
+      if (!expectationHolds(expectation.expected, current)) return { error: versionConflict(expectation, current) }
     }
+    const ruledOut = this.#ruledOut(request)
+    if (ruledOut !== null) return { error: ruledOut }
     const recorded_at = this.#time()
     const last = drafts.length === 1 ? null : this.#head.size + drafts.length - 1
     const receipts: Receipt[] = []
@@ -277,18 +305,20 @@ class Planner {
   }
 }
 
-/**
- * The whole of a batch. Each request succeeds or fails by itself.
- * @param signers ids of the keys that will sign the records, ascending
- */
-export function planBatch(
-  requests: readonly AppendRequest[],
-  state: StoreState,
-  now_us: number,
-  noteClock: ClockNote,
-  inclusion: InclusionSource,
-  signers?: readonly string[],
-): BatchPlan {
-  const planner = new Planner(state, now_us, noteClock, inclusion, signers)
+/** Positions of records, below the state's head, that conditions of the batch rule out. */
+export type Matches = ReadonlyMap<AppendCondition, number>
+
+/** What sealing needs beside the state. */
+export interface Sealing {
+  readonly noteClock: ClockNote
+  readonly inclusion: InclusionSource
+  /** Ids of the keys that will sign the records, ascending. */
+  readonly signers?: readonly string[] | undefined
+  readonly matches?: Matches | undefined
+}
+
+/** The whole of a batch. Each request succeeds or fails by itself. */
+export function planBatch(requests: readonly AppendRequest[], state: StoreState, now_us: number, sealing: Sealing): BatchPlan {
+  const planner = new Planner(state, now_us, sealing)
   return planner.finish(requests.map((request) => planner.add(request)))
 }

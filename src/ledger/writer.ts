@@ -5,8 +5,10 @@
 import { LedgerError } from './errors.ts'
 import type { Draft } from './draft.ts'
 import { LIMITS } from './limits.ts'
+import { firstMatch } from './conditions.ts'
+import type { AppendCondition } from './conditions.ts'
 import { planBatch } from './plan.ts'
-import type { AppendOutcome, BatchPlan, ClockNote, InclusionSource, Receipt } from './plan.ts'
+import type { AppendOutcome, BatchPlan, ClockNote, InclusionSource, Matches, Receipt, Sealing } from './plan.ts'
 import { AppendQueue } from './queue.ts'
 import type { BatchLimits, QueueLimits, Waiting } from './queue.ts'
 import type { RecordSigning } from './record-signing.ts'
@@ -125,11 +127,11 @@ export class Writer {
     if (this.#closed) {
       return Promise.reject(new LedgerError('closed', 'the ledger is closed: open it again to record. This was not recorded'))
     }
-    const { drafts, stream, expected, newSegment } = append
+    const { drafts, expectations, condition, newSegment } = append
     return new Promise((resolve, reject) => {
       let bytes = 0
       for (const draft of drafts) bytes += draft.size_bytes
-      this.#queue.put({ drafts, stream, expected, newSegment, bytes, resolve, reject })
+      this.#queue.put({ drafts, expectations, condition, newSegment, bytes, resolve, reject })
       this.#running ??= this.#run()
     })
   }
@@ -214,10 +216,11 @@ export class Writer {
       // A seal that may be there already is looked for like the rest of the batch; else it names the head, so it is made anew.
       if (work.sealing === null || !state.runs.has(work.sealing.run_id)) work.sealing = await this.#sealing(work.batch, state.head)
       const { batch, sealing } = work
-      const requests = sealing === null ? batch : [{ drafts: [sealing], stream: sealing.stream, expected: 'any' as const }, ...batch]
+      const requests = sealing === null ? batch : [{ drafts: [sealing], expectations: [] }, ...batch]
       const { signing } = this.#options
       const now = state.now ?? this.#store.now?.() ?? this.#options.now()
-      const plan = planBatch(requests, state, now, this.#options.noteClock, this.#inclusion, signing?.ids)
+      const matches = await this.#matches(batch, state.head)
+      const plan = planBatch(requests, state, now, { ...this.#sealingParts(), matches })
       // Crash point: nothing is written yet, and nothing will be where a signer fails. Where another writer is faster
       // meanwhile, all is sealed and signed anew.
       const records = signing === undefined ? plan.records : await signing.sign(plan.records, state.streams.get('ledger'))
@@ -275,6 +278,22 @@ export class Writer {
     return true
   }
 
+  #sealingParts(): Sealing {
+    const { noteClock, signing } = this.#options
+    return { noteClock, inclusion: this.#inclusion, signers: signing?.ids }
+  }
+
+  /** What the batch's conditions rule out and is there. A match stays one, however the head moves on. */
+  async #matches(batch: readonly Waiting[], head: Head): Promise<Matches> {
+    const found = new Map<AppendCondition, number>()
+    for (const { condition } of batch) {
+      if (condition === undefined || found.has(condition)) continue
+      const seq = await firstMatch(this.#store, condition, head.size)
+      if (seq !== null) found.set(condition, seq)
+    }
+    return found
+  }
+
   /** The record that seals the live segment, where it is full or somebody asked for a new one. It names the head, so it is made here. */
   async #sealing(batch: readonly Waiting[], head: Head): Promise<Draft | null> {
     if (head.size === 0 || !(this.#store.segmentFull || batch[0]?.newSegment === true)) return null
@@ -311,6 +330,8 @@ export class Writer {
         // A stream that is named by a run_id made just now can't be there yet.
         if (!this.#streams.has(draft.stream) && !(draft.fresh && draft.stream === draft.run_id)) streams.add(draft.stream)
       }
+      // A stream may be expected at a version without being appended to.
+      for (const { stream } of append.expectations) if (!this.#streams.has(stream)) streams.add(stream)
     }
     if (!this.#streams.has('ledger')) streams.add('ledger')
     return { streams: [...streams], run_ids }
@@ -355,7 +376,13 @@ export class Writer {
     this.#forget()
     const state = store.state(this.#needs({ batch: rest, looks: 1, sealing: null }))
     const { signing } = this.#options
-    const plan = planBatch(rest, state, this.#options.now(), this.#options.noteClock, this.#inclusion, signing?.ids)
+    // What a condition rules out can't be looked for any more.
+    const plan = planBatch(
+      rest.filter(({ condition }) => condition === undefined),
+      state,
+      this.#options.now(),
+      this.#sealingParts(),
+    )
     if (plan.records.length === 0) return
     const records = signing === undefined ? plan.records : signing.signAtExit(plan.records, state.streams.get('ledger'))
     store.append(records, state.head)

@@ -4,6 +4,7 @@
  *     for (const { name, run } of storeContract({ open, reopen, capabilities })) test(name, run)
  */
 import { appendCases, stateCases } from './contract/append-cases.ts'
+import { conditionCases } from './contract/condition-cases.ts'
 import { contractCase, type ContractCase, type Scenario, type StoreUnderTest } from './contract/bench.ts'
 import { faultCases } from './contract/fault-cases.ts'
 import { filterCases } from './contract/filter-cases.ts'
@@ -30,6 +31,7 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['ledger record', recordCases],
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],
+  ['ledger conditions', conditionCases],
   ['ledger clock', clockCases],
   ['ledger query', queryCases],
   ['ledger flow', flowCases],
