@@ -238,7 +238,6 @@ function settings(target: PostgresTarget, options: ConnectOptions): [names: stri
     search_path: `"${target.schema}", pg_temp`,
     // A policy of row security would leave rows out in silence; so the server refuses instead.
     row_security: 'off',
-    standard_conforming_strings: 'on',
     client_encoding: 'UTF8',
     default_transaction_isolation: 'read committed',
     // Compiling a plan takes longer than any query of ours runs.
