@@ -5,7 +5,7 @@ import { locate, shownLocation } from '../open-store.ts'
 import { Misuse } from './errors.ts'
 import type { Terminal } from './terminal.ts'
 
-export const LEDGER_ARGUMENT = 'a directory (JSONL), a file ending in .db (SQLite), or a URL; CORTEX_LEDGER if absent'
+export const LEDGER_ARGUMENT = 'a directory (JSONL), a file ending in .db (SQLite), or postgres://HOST/DATABASE; CORTEX_LEDGER if absent'
 
 /** @throws Misuse where neither names a ledger, or the URL is none; LedgerError `unsupported` */
 export function locationOf(

@@ -35,7 +35,8 @@ function packageVersion(): string {
 }
 
 const HELP = `
-A LEDGER is a directory (JSONL), a file ending in .db (SQLite), or a URL; without one, CORTEX_LEDGER says which.
+A LEDGER is a directory (JSONL), a file ending in .db (SQLite), or postgres://USER@HOST/DATABASE?ledger=NAME;
+without one, CORTEX_LEDGER says which.
 
 Exit codes: 0 fine, 1 verification found problems, 2 misuse, 3 can't read or write,
 4 refused (conflict, locked, there already).

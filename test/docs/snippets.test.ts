@@ -2,13 +2,19 @@
  * What readers may copy out of the README and the guides runs: TypeScript blocks as programs, `sh` blocks line by line
  * with the command line of this checkout. The blocks of one document run in their order in one folder. A block after
  * `<!-- no-test: reason -->` is not run.
+ *
+ * Where a block has a URL of PostgreSQL, a database of the test's server stands in its place, one for each document;
+ * `sql` blocks run there, too. Where there is no server they are not run.
  */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { sql } from '../helpers/postgres-cluster.ts'
+import { postgresMissing, useDatabases } from '../helpers/postgres.ts'
 import { snippetsOf } from '../helpers/snippets.ts'
+import type { Snippet } from '../helpers/snippets.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -36,18 +42,48 @@ function binFolder(folder: string): string {
 
 const hasPython = spawnSync('python3', ['--version']).status === 0
 
-describe.each(documents)('%s', (document) => {
-  const snippets = snippetsOf(readFileSync(join(root, document), 'utf8')).filter(({ language }) => language === 'ts' || language === 'sh')
+const POSTGRES_URL = /postgres:\/\/[^\s"'`?]*(?:\?([^\s"'`]*))?/g
 
-  test('its examples run', () => {
+/** As an administrator, in the schema that the URL names. */
+async function runSql(url: string, code: string, at: string): Promise<void> {
+  const schema = new URL(url).searchParams.get('schema') ?? 'cortex_ledger'
+  await sql(url, code.replaceAll('cortex_ledger', schema)).catch((error: unknown) => {
+    throw new Error(`${at}: ${String(error)}`, { cause: error })
+  })
+}
+
+/** What a block says besides the place stays: which ledger. */
+function onServer(code: string, url: string): string {
+  const [place, parameters] = url.split('?')
+  return code.replaceAll(POSTGRES_URL, (_, own?: string) => {
+    const query = [parameters, own].filter((part) => part !== undefined && part !== '').join('&')
+    return query === '' ? (place as string) : `${place}?${query}`
+  })
+}
+
+describe.each(documents)('%s', (document) => {
+  const snippets = snippetsOf(readFileSync(join(root, document), 'utf8')).filter(({ language }) => ['ts', 'sh', 'sql'].includes(language))
+  const needsServer = ({ language, code, skipped }: Snippet): boolean =>
+    skipped === null && (language === 'sql' || code.search(POSTGRES_URL) !== -1)
+  const server = snippets.some(needsServer) ? useDatabases() : null
+
+  test('its examples run', async () => {
+    const url = server === null || postgresMissing !== null ? null : await server.newDatabase()
     const folder = tempDir()
     const bin = binFolder(folder)
     mkdirSync(join(folder, 'docs'))
     writeFileSync(join(folder, 'docs/verify.py'), readFileSync(join(root, 'docs/verify.py')))
     const env = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}`, NODE_NO_WARNINGS: '1' }
-    for (const [i, { language, code, line, skipped }] of snippets.entries()) {
-      if (skipped !== null || (!hasPython && code.includes('python3'))) {
-        console.log(`${document}:${line} not run: ${skipped ?? 'python3 is not there'}`)
+    for (const [i, snippet] of snippets.entries()) {
+      const { language, line, skipped } = snippet
+      const missing = needsServer(snippet) ? postgresMissing : null
+      if (skipped !== null || missing !== null || (!hasPython && snippet.code.includes('python3'))) {
+        console.log(`${document}:${line} not run: ${skipped ?? missing ?? 'python3 is not there'}`)
+        continue
+      }
+      const code = url === null ? snippet.code : onServer(snippet.code, url)
+      if (language === 'sql') {
+        await runSql(url as string, code, `${document}:${line}`)
         continue
       }
       const file = join(folder, `snippet-${i}.ts`)
