@@ -63,6 +63,27 @@ export function useDatabases(): TestServer {
   }
 }
 
+/**
+ * For suites that go over all kinds of stores: gives the URL of a ledger that is not there yet, each in one database. As a
+ * list of one, or of none where there is no server, to be spread among the other kinds.
+ */
+export function useLedgerUrls(): readonly (() => string)[] {
+  if (postgresMissing !== null) return []
+  const { newDatabase } = useDatabases()
+  let url = ''
+  let ledgers = 0
+  beforeAll(async () => {
+    url = await newDatabase()
+  })
+  return [
+    () => {
+      const next = new URL(url)
+      next.searchParams.set('ledger', `ledger-${++ledgers}`)
+      return next.href
+    },
+  ]
+}
+
 /** A cluster of its own, to be killed and restarted, for the file or the `describe` that it is called in. */
 export function useCluster(options: ClusterOptions = {}): () => Cluster {
   let cluster: Cluster | null = null

@@ -34,7 +34,11 @@ export type StoreKind = (typeof STORES)[number]
 /** A store with an honest ledger of this size: the same records in each kind. Closed when the test has ended. */
 export async function honestStore(kind: StoreKind, size: number, seed = 1): Promise<Store> {
   if (kind === 'memory') return inMemory(size, seed)
-  const location = join(tempDir(), kind === 'jsonl' ? 'ledger' : 'ledger.db')
+  return honestStoreAt(join(tempDir(), kind === 'jsonl' ? 'ledger' : 'ledger.db'), size, seed)
+}
+
+/** The same records, wherever. */
+export async function honestStoreAt(location: string, size: number, seed = 1): Promise<Store> {
   await makeHonestLedger(location, size, seed)
   const store = await openStore(location, { readOnly: true })
   onTestFinished(() => store.close())

@@ -11,6 +11,7 @@ import { nodeParent } from '../../src/ledger/tree.ts'
 import { parseCheckpoint } from '../../src/verify/checkpoint.ts'
 import { openNote, parseNote, parseVerifierKey } from '../../src/verify/note.ts'
 import { hashBytes, hashHex, TreeEdge } from '../../src/verify/tree.ts'
+import { useLedgerUrls } from '../helpers/postgres.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const ORIGIN = 'example.com/checkpoints'
@@ -61,11 +62,14 @@ async function assertSigned({ note, size, root }: SignedCheckpoint): Promise<voi
   expect(parseCheckpoint(parsed.text)).toMatchObject({ origin: ORIGIN, size: BigInt(size), root: hashBytes(root) })
 }
 
-const KINDS = ['ledger', 'ledger.db'] as const
+const [newUrl] = useLedgerUrls()
+const KINDS = ['ledger', 'ledger.db', ...(newUrl === undefined ? [] : ['postgres'])]
+const placeIn = (folder: string, name: string): string => (name === 'postgres' ? newUrl!() : join(folder, name))
 
 test.each(KINDS)('%s: what is signed is the size and the root, by the key; the same again where nothing was recorded', async (name) => {
   const [folder, state] = [tempDir(), tempDir()]
-  const ledger = await AuditLedger.open(join(folder, name), options(state))
+  const place = placeIn(folder, name)
+  const ledger = await AuditLedger.open(place, options(state))
   expect(await ledger.latestCheckpoint()).toBe(null)
   for (const count of [1, 255, 300]) {
     await record(ledger, count)
@@ -78,12 +82,12 @@ test.each(KINDS)('%s: what is signed is the size and the root, by the key; the s
     expect(await readRemembered(ORIGIN, state)).toMatchObject({ size, note: signed.note, hash: (await ledger.head()).hash })
   }
   expect(readdirSync(folderOfOrigin(state, ORIGIN)), 'the last one implies the others').toEqual(['00000000000000000557.tlog-proof'])
-  await ledger.close()
   const kept = await ledger.latestCheckpoint()
-  const again = await AuditLedger.open(join(folder, name), options(state))
+  await ledger.close()
+  const again = await AuditLedger.open(place, options(state))
   expect(await again.checkpoint(), 'also by another process').toEqual(kept)
   await again.close()
-  const reader = await AuditLedger.open(join(folder, name), { readOnly: true })
+  const reader = await AuditLedger.open(place, { readOnly: true })
   expect(await reader.latestCheckpoint()).toMatchObject({ size: 557 })
   await expect(reader.checkpoint()).rejects.toMatchObject({ code: 'read_only' })
   await reader.close()
@@ -146,12 +150,13 @@ test('a tail cut by one record, or a restored older copy, is not written to', as
 
 test.each(KINDS)('%s: a ledger rewritten whole, by others or with the key itself, is not written to', async (name) => {
   const [folder, state] = [tempDir(), tempDir()]
-  await made(join(folder, name), state, 20)
+  await made(placeIn(folder, name), state, 20)
   for (const signer of [null, SIGNER]) {
-    const other = await AuditLedger.open(join(folder, `${String(signer === null)}-${name}`), options(tempDir(), { signer }))
+    const place = placeIn(folder, name === 'postgres' ? name : `${String(signer === null)}-${name}`)
+    const other = await AuditLedger.open(place, options(tempDir(), { signer }))
     await record(other, 29)
     await other.close()
-    await expect(AuditLedger.open(other.location, options(state, { signer }))).rejects.toMatchObject({
+    await expect(AuditLedger.open(place, options(state, { signer }))).rejects.toMatchObject({
       code: 'forked',
       details: { remembered_size: 20 },
     })

@@ -19,6 +19,7 @@ import {
   witnessOf,
 } from '../helpers/checkpoints.ts'
 import { scale } from '../helpers/scale.ts'
+import { useLedgerUrls } from '../helpers/postgres.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const ORIGIN = 'example.com/claims'
@@ -30,12 +31,16 @@ const verify = (location: string, options: VerifyOptions = {}): Promise<Verifica
 const codes = (report: VerificationReport): string[] => report.problems.map(({ code }) => code)
 const ownCheckpoint = (location: string): string => join(location, 'tree', 'checkpoint')
 
-async function ledgerOf(records = 20, name = 'audit'): Promise<{ location: string; note: string }> {
-  const location = join(tempDir(), name)
-  return { location, note: await makeKeyedLedger(location, { origin: ORIGIN, signer: SIGNER, records }) }
+const [newUrl] = useLedgerUrls()
+
+async function ledgerOf(records = 20, name = 'audit'): Promise<{ location: string; note: string; stateFolder: string }> {
+  const location = name === 'postgres' ? newUrl!() : join(tempDir(), name)
+  const stateFolder = name === 'postgres' ? join(tempDir(), 'state') : `${location}-state`
+  const note = await makeKeyedLedger(location, { origin: ORIGIN, signer: SIGNER, records, options: { stateFolder } })
+  return { location, note, stateFolder }
 }
 
-describe.each(['audit', 'audit.db'])('an honest ledger %s', (name) => {
+describe.each(['audit', 'audit.db', ...(newUrl === undefined ? [] : ['postgres'])])('an honest ledger %s', (name) => {
   test('without anything from outside claims nothing, and says what would be needed', async () => {
     const { location } = await ledgerOf(20, name)
     const report = await verify(location)
@@ -50,9 +55,9 @@ describe.each(['audit', 'audit.db'])('an honest ledger %s', (name) => {
   })
 
   test('with its key is authentic, and with a checkpoint from before complete, each up to a size', async () => {
-    const { location, note } = await ledgerOf(20, name)
-    await makeKeyedLedger(location, { origin: ORIGIN, signer: SIGNER, records: 33 })
-    const ledger = await AuditLedger.open(location, { signer: SIGNER, checkpoints: false, stateFolder: `${location}-state` })
+    const { location, note, stateFolder } = await ledgerOf(20, name)
+    await makeKeyedLedger(location, { origin: ORIGIN, signer: SIGNER, records: 33, options: { stateFolder } })
+    const ledger = await AuditLedger.open(location, { signer: SIGNER, checkpoints: false, stateFolder })
     await ledger.record({ agent_name: 'a', method_name: 'm' })
     await ledger.close()
     const report = await verify(location, { keys: KEYS, since: [note] })
@@ -69,8 +74,7 @@ describe.each(['audit', 'audit.db'])('an honest ledger %s', (name) => {
   })
 
   test('what this machine remembers is held against it unless that is left out', async () => {
-    const { location } = await ledgerOf(20, name)
-    const stateFolder = `${location}-state`
+    const { location, stateFolder } = await ledgerOf(20, name)
     expect(await verifyLedger(location, { stateFolder })).toMatchObject({ verdicts: { completeness: 'pass' }, claims: { complete: 20 } })
     expect(await verify(location, { stateFolder })).toMatchObject({ verdicts: { completeness: 'not checked' } })
   })

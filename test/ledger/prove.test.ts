@@ -10,6 +10,7 @@ import { checkBundle } from '../../src/verify/bundle-check.ts'
 import type { BundleReport } from '../../src/verify/bundle-report.ts'
 import { parseVerifierKey } from '../../src/verify/note.ts'
 import type { VerifierKey } from '../../src/verify/note.ts'
+import { useLedgerUrls } from '../helpers/postgres.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const ORIGIN = 'example.com/prove'
@@ -19,6 +20,7 @@ const KEY = parseVerifierKey(nodeHashing.sha256, SIGNER.verifierKey) as Verifier
 const STORES: readonly [kind: string, location: () => string][] = [
   ['jsonl', () => join(tempDir(), 'audit')],
   ['sqlite', () => join(tempDir(), 'audit.db')],
+  ...useLedgerUrls().map((url): [string, () => string] => ['postgres', url]),
   ['memory', () => 'memory:'],
 ]
 
@@ -125,7 +127,7 @@ describe.each(STORES)('%s', (_, location) => {
   })
 })
 
-describe.each(STORES.slice(0, 2))('%s, read by another', (_, locationOf) => {
+describe.each(STORES.slice(0, -1))('%s, read by another', (_, locationOf) => {
   test('a reader proves beside a writer, and says where it can not', async () => {
     const location = locationOf()
     await using writer = await filled(location, 5)

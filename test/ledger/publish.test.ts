@@ -9,10 +9,13 @@ import { lockFile } from '../../src/stores/sql/lock.ts'
 import { parseBundle, parseTilePath, tilePath, tilesBetween } from '../../src/verify/tiles.ts'
 import { startChild } from '../helpers/child.ts'
 import { makeHonestLedger } from '../helpers/honest-ledger.ts'
-import { checkpointOf, filesIn, honestStore, rootsOf, signedNote, STORES } from '../helpers/published.ts'
+import { checkpointOf, filesIn, honestStore, honestStoreAt, rootsOf, signedNote, STORES } from '../helpers/published.ts'
 import { scale } from '../helpers/scale.ts'
+import { useLedgerUrls } from '../helpers/postgres.ts'
 import { tempDir } from '../helpers/temp.ts'
 import { openStore } from '../../src/open-store.ts'
+
+const urls = useLedgerUrls()
 
 async function published(store: Store, size?: number, dir = join(tempDir(), 'log'), options = {}): Promise<string> {
   await publishLog(store, await checkpointOf(store, size), dir, options)
@@ -27,6 +30,7 @@ describe('what is published', () => {
     const sizes = [1, 2, 255, 256, 257, 513]
     const stores = []
     for (const kind of STORES) stores.push(await honestStore(kind, 513))
+    for (const url of urls) stores.push(await honestStoreAt(url(), 513))
     for (const size of sizes) {
       const folders = []
       for (const store of stores) folders.push(filesIn(await published(store, size)))

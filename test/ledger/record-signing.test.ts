@@ -9,6 +9,7 @@ import { openMemoryStore } from '../../src/stores/memory.ts'
 import { faultyStore, fixedClock } from '../../src/testing/index.ts'
 import { startChild } from '../helpers/child.ts'
 import type { SigningPlan } from '../helpers/record-signing-process.ts'
+import { useLedgerUrls } from '../helpers/postgres.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const ed25519 = generateKeyPairSync('ed25519').privateKey
@@ -23,6 +24,7 @@ const STORES: [name: string, location: () => string][] = [
   ['memory', () => 'memory:'],
   ['JSONL', () => join(tempDir(), 'ledger')],
   ['SQLite', () => join(tempDir(), 'ledger.db')],
+  ...useLedgerUrls().map((url): [string, () => string] => ['PostgreSQL', url]),
 ]
 
 async function expectRight(ledger: AuditLedger, from: number, signers: readonly string[]): Promise<void> {
