@@ -5,7 +5,7 @@ import { nodeParent } from '../../src/ledger/tree.ts'
 import { hashBytes, TreeEdge } from '../../src/verify/tree.ts'
 import { acknowledgedIn, assertKept } from '../helpers/acknowledged.ts'
 import { startChild } from '../helpers/child.ts'
-import { sql, until } from '../helpers/postgres-cluster.ts'
+import { pause, sql, until } from '../helpers/postgres-cluster.ts'
 import { postgresMissing, useDatabases } from '../helpers/postgres.ts'
 import { scale } from '../helpers/scale.ts'
 import pg from 'pg'
@@ -29,11 +29,13 @@ class Tail {
   async #run(url: string): Promise<void> {
     const ledger = await AuditLedger.open(url, { readOnly: true })
     while (this.hashes.length < this.size) {
-      for await (const { seq, hash, header } of ledger.read({ from: this.hashes.length })) {
+      const before = this.hashes.length
+      for await (const { seq, hash, header } of ledger.read({ from: before })) {
         expect(seq).toBe(this.hashes.length)
         expect(header.previous_hash).toBe(this.hashes.at(-1) ?? 'GENESIS')
         this.hashes.push(hash)
       }
+      if (this.hashes.length === before) await pause(5)
     }
     await ledger.close()
   }
@@ -101,7 +103,7 @@ describe.skipIf(postgresMissing !== null)('PostgreSQL', () => {
       const waits = `SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`
       await until('the row is inserted and held back', async () => (await sql(location, waits)).length > 0)
       const rest = others.map((ledger) => ledger.record({ agent_name: 'b', method_name: 'm' }).finally(() => told++))
-      await new Promise((resolve) => setTimeout(resolve, 100))
+      await pause(100)
       expect(told).toBe(2 * round)
       expect(await holder.count()).toBe(size)
       for (const tail of tails) expect(tail.hashes.length).toBeLessThanOrEqual(size)

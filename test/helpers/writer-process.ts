@@ -92,4 +92,5 @@ try {
   if (!(error instanceof LedgerError)) throw error
   process.stdout.write(`refused ${error.code} ${error.message.replaceAll('\n', ' ')}\n`)
 }
-process.exit()
+// What waits for a pipe that nobody reads from just now would be cut off.
+process.stdout.write('', () => process.exit())

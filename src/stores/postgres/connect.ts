@@ -243,8 +243,6 @@ function settings(target: PostgresTarget, options: ConnectOptions): [names: stri
     // Compiling a plan takes longer than any query of ours runs.
     jit: 'off',
     client_min_messages: 'warning',
-    // Off, a backslash in our statements would mean something else.
-    standard_conforming_strings: 'on',
     // A process that stands still must not hold the lock that all others wait for.
     idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_MS),
     lock_timeout: String(options.lock_timeout_ms ?? 0),
