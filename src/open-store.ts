@@ -19,6 +19,10 @@ export interface StoreOptions {
   readonly index?: 'background' | 'off' | undefined
   /** SQLite: `node:sqlite` unless said. */
   readonly driver?: 'node:sqlite' | 'better-sqlite3' | undefined
+  /** PostgreSQL: how long a server that can't be had is tried again before a caller hears of it, ms. 30,000 unless said. */
+  readonly patienceMs?: number | undefined
+  /** PostgreSQL: how long one statement may take before its connection is taken for lost, ms. 60,000 unless said. */
+  readonly timeoutMs?: number | undefined
   /** PostgreSQL: records get their time from this clock, and not from the database's. */
   readonly clock?: Clock | undefined
   /** Hears of what a store can go on without. */
@@ -95,8 +99,8 @@ export async function openStore(location: string | URL, options: StoreOptions): 
   if (place.kind === 'postgres') {
     const { openPostgresStore } = await import('./stores/postgres/index.ts')
     // A clock of the caller's own counts more than the one that all writers share.
-    const { clock, onWarning } = options
-    return openPostgresStore(place.url, { readOnly, create, databaseClock: clock === undefined, onWarning })
+    const { clock, onWarning, patienceMs, timeoutMs } = options
+    return openPostgresStore(place.url, { readOnly, create, databaseClock: clock === undefined, onWarning, patienceMs, timeoutMs })
   }
   const { openJsonlStore } = await import('./stores/jsonl/index.ts')
   return openJsonlStore(place.path, {

@@ -32,6 +32,12 @@ const DAMAGED: Meaning = {
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   '08': SERVER_GONE,
   '0A000': { code: 'unsupported', advice: 'the server can not do this: check its version' },
+  // Only append_records writes, so it is not another writer.
+  23505: {
+    code: 'damaged',
+    advice:
+      'a run_id or position of these records is in a table already, and its record is not: was a month detached? Attach it again, or run verify',
+  },
   25006: { code: 'read_only', advice: 'it is a standby or set to read only: name the primary in the URL' },
   '25P03': { ...SERVER_GONE, advice: 'this process held a transaction open for too long; recording goes on over another connection' },
   '25P04': { ...SERVER_GONE, advice: 'a transaction took longer than the server allows; recording goes on over another connection' },
