@@ -6,8 +6,8 @@ import { sql } from '../helpers/postgres-cluster.ts'
 import { tempDir } from '../helpers/temp.ts'
 import { ok, run } from './cli.ts'
 
-test.each(['memory:', './audit.db'])('init %s --roles is misuse, and makes nothing', async (location) => {
-  const { code, stderr } = await run(['init', location.replace('./', `${tempDir()}/`), '--roles'])
+test('init --roles of another store is misuse', async () => {
+  const { code, stderr } = await run(['init', join(tempDir(), 'audit.db'), '--roles'])
   expect([code, stderr]).toEqual([2, expect.stringMatching(/--roles: .* postgres: URL/)])
 })
 
@@ -25,13 +25,11 @@ describe.skipIf(clusterMissing !== null)('init of a PostgreSQL ledger --roles', 
     await sql(url, 'REVOKE SELECT ON cortex_ledger.audit_log FROM cortex_ledger_reader')
     const again = await ok(args)
     expect(again).toMatch(/was there, and is as it was.*cortex_ledger_writer.*GRANT/)
-    expect(JSON.parse(await ok([...args, '--json']))).toMatchObject({ created: false, roles })
     const [row] = await sql<{ may: boolean }>(
       url,
       "SELECT has_table_privilege('cortex_ledger_reader', 'cortex_ledger.audit_log', 'SELECT') AS may",
     )
     expect(row?.may).toBe(true)
-    expect(await run(['init', url, '--origin', 'example.com/roles'])).toMatchObject({ code: 4 })
     const refused = await run(['init', cluster().url('audit', 'passer'), '--roles'])
     expect(refused).toMatchObject({ code: 3, stderr: expect.stringMatching(/^error: read_only: .*CREATEROLE/) })
   })

@@ -8,14 +8,13 @@ import { clusterMissing, useCluster } from '../helpers/postgres.ts'
 import { POSTGRES_PROGRAMS, sql } from '../helpers/postgres-cluster.ts'
 import { hurryingClock } from '../helpers/postgres-ledger.ts'
 
-const RECORDS = 400
+const RECORDS = 200
 const PAGE_BYTES = 8192
 /** One database each, whose ledger has this page of this file damaged. */
 const DAMAGES = {
-  heap: { relation: 'audit_log_2026_04', page: 2 },
+  heap: { relation: 'audit_log_2026_04', page: 1 },
   index: { relation: 'audit_log_2026_04_pkey', page: 1 },
   long: { relation: "(SELECT reltoastrelid::regclass FROM pg_class WHERE oid = 'cortex_ledger.audit_log_2026_04'::regclass)", page: 0 },
-  keys: { relation: 'run_keys', page: 0 },
   head: { relation: 'heads', page: 0 },
 } as const
 type Damage = keyof typeof DAMAGES
@@ -31,7 +30,7 @@ describe.skipIf(clusterMissing !== null)('a PostgreSQL with a damaged page', { t
   beforeAll(async () => {
     const server = cluster()
     await server.createDatabase('heap')
-    const ledger = await AuditLedger.open(url('heap'), { origin: 'example.com/pages', signer: null, clock: hurryingClock(2) })
+    const ledger = await AuditLedger.open(url('heap'), { origin: 'example.com/pages', signer: null, clock: hurryingClock(4) })
     // Long ones lie outside the page, in pieces.
     const calls = Array.from({ length: RECORDS - 1 }, (_, n) => ({
       agent_name: 'a',
@@ -76,7 +75,7 @@ describe.skipIf(clusterMissing !== null)('a PostgreSQL with a damaged page', { t
     expect(onPage.length).toBeGreaterThan(3)
     const told = report.problems.filter(({ code }) => code === 'unreadable')
     expect(told.flatMap(({ seq, where }) => (where === null ? [] : [seq]))).toEqual(onPage)
-    expect(told[0]?.found).toMatch(/invalid page in block 2/)
+    expect(told[0]?.found).toMatch(/invalid page in block 1/)
     // The gap that they leave, and the keys that could not be compared.
     expect(report.problems.filter(({ seq, code }) => code !== 'unreadable' && !onPage.includes(seq!))).toEqual([])
     expect(report.size).toBe(RECORDS)
@@ -97,8 +96,8 @@ describe.skipIf(clusterMissing !== null)('a PostgreSQL with a damaged page', { t
     expect(await verify('index')).toMatchObject({ ok: true, size: RECORDS })
   })
 
-  test.each(['keys', 'head'] as const)('of the %s: all records are verified', async (name) => {
-    const report = await verify(name)
+  test('of the head: all records are verified', async () => {
+    const report = await verify('head')
     expect(report).toMatchObject({ ok: false, size: RECORDS })
     expect(report.problems.map(({ code }) => code)).toEqual(report.problems.map(() => 'unreadable'))
     expect(report.problems.length).toBeLessThanOrEqual(3)

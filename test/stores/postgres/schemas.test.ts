@@ -10,10 +10,12 @@ const options = { signer: null, checkpoints: false, actor: 'tester' } as const
 
 describe.skipIf(postgresMissing !== null)('schemas and ledgers', () => {
   const { newDatabase } = useDatabases()
+  let foreign: Promise<string> | null = null
+  let schemas = 0
 
   test('of several in one database, in one schema and in others, each sees its own records alone', { timeout: 60_000 }, async () => {
     const url = await newDatabase()
-    const places = ['', '?ledger=b', '?ledger=b.c-d_9', '?schema=_x9&ledger=b']
+    const places = ['', '?ledger=b.c-d_9', '?schema=_x9&ledger=b.c-d_9']
     for (const [i, place] of places.entries()) await makeHonestLedger(`${url}${place}`, 5 + i, i, { origin: `example.com/${i}` })
     for (const [i, place] of places.entries()) {
       const at = `${url}${place}`
@@ -35,14 +37,14 @@ describe.skipIf(postgresMissing !== null)('schemas and ledgers', () => {
       expect(await verifyLedger(at, { origin: `example.com/${i}`, remembered: false })).toMatchObject({ ok: true, size: 5 + i })
     }
     // One id in two ledgers is two records.
-    for (const place of ['', '?ledger=b']) {
+    for (const place of places.slice(0, 2)) {
       const ledger = await AuditLedger.open(`${url}${place}`, options)
       await ledger.record({ run_id: 'same', agent_name: 'a', method_name: 'm', raw_output: place })
       expect((await ledger.get('same'))?.entry).toMatchObject({ raw_output: place })
       await ledger.close()
     }
     const stats = await AuditLedger.open(url, { readOnly: true })
-    expect((await stats.stats()).store).toMatchObject({ ledgers_in_schema: 3, records: 6 })
+    expect((await stats.stats()).store).toMatchObject({ ledgers_in_schema: 2, records: 6 })
     await stats.close()
     await expect(AuditLedger.open(`${url}?ledger=none`, { readOnly: true })).rejects.toMatchObject({ code: 'not_found' })
     await expect(AuditLedger.open(`${url}?schema=none`, { readOnly: true })).rejects.toMatchObject({ code: 'not_found' })
@@ -50,18 +52,18 @@ describe.skipIf(postgresMissing !== null)('schemas and ledgers', () => {
     expect(await sql(url, "SELECT to_regnamespace('none') AS made")).toEqual([{ made: null }])
   })
 
-  test('made by sixteen at once: one schema, one ledger of each name, one record 0', async () => {
+  test('made by eight at once: one schema, one ledger of each name, one record 0', async () => {
     const url = await newDatabase()
     const names = ['', '?ledger=b', '?ledger=b', '']
     const ledgers = await Promise.all(
-      Array.from({ length: 16 }, (_, i) =>
+      Array.from({ length: 8 }, (_, i) =>
         AuditLedger.open(`${url}${names[i % 4]!}`, { ...options, origin: HONEST_ORIGIN, random: seededRandom(i) }),
       ),
     )
     await Promise.all(ledgers.map((ledger, i) => ledger.append(`stream-${i}`, { type: 'Said', data: { i } })))
     await Promise.all(ledgers.map((ledger) => ledger.close()))
     for (const place of ['', '?ledger=b'])
-      expect(await verifyLedger(`${url}${place}`, { remembered: false })).toMatchObject({ ok: true, size: 9 })
+      expect(await verifyLedger(`${url}${place}`, { remembered: false })).toMatchObject({ ok: true, size: 5 })
     const versions = await sql(url, 'SELECT version FROM cortex_ledger.schema_version')
     expect(versions).toEqual([{ version: 1 }])
   })
@@ -95,11 +97,12 @@ describe.skipIf(postgresMissing !== null)('schemas and ledgers', () => {
     ['a view audit_records', 'CREATE VIEW audit_records AS SELECT 1 AS one'],
     ['a function month_of', "CREATE FUNCTION month_of(timestamptz) RETURNS date LANGUAGE sql AS 'SELECT NULL::date'"],
   ])("somebody else's schema with %s is refused and left as it was", async (_, statements) => {
-    const url = await newDatabase()
-    await sql(url, `CREATE SCHEMA theirs; SET search_path = theirs; ${statements}`)
-    const relations = "SELECT count(*)::int AS n FROM pg_class WHERE relnamespace = 'theirs'::regnamespace"
+    const url = await (foreign ??= newDatabase())
+    const schema = `theirs_${++schemas}`
+    await sql(url, `CREATE SCHEMA ${schema}; SET search_path = ${schema}; ${statements}`)
+    const relations = `SELECT count(*)::int AS n FROM pg_class WHERE relnamespace = '${schema}'::regnamespace`
     const before = await sql(url, relations)
-    await expect(AuditLedger.open(`${url}?schema=theirs`, options)).rejects.toMatchObject({ code: 'not_a_ledger' })
+    await expect(AuditLedger.open(`${url}?schema=${schema}`, options)).rejects.toMatchObject({ code: 'not_a_ledger' })
     expect(await sql(url, relations)).toEqual(before)
   })
 
