@@ -35,7 +35,7 @@ const STREAMS_REMEMBERED_MAX = 20_000
 /** Races for the head that a batch may lose before its callers hear of it; each is another writer's success. */
 const RACES_MAX = 200
 /** How often a batch whose outcome is unknown is looked for and written anew, before its callers hear that nobody knows. */
-const LOOKS_MAX = 3
+const LOOKS_MAX = 10
 /** How often an exiting process tries to write what waits. */
 const EXIT_ATTEMPTS = 3
 /** After a lost race, so many batches wait for their turn, as long as others write too. */
@@ -199,6 +199,8 @@ export class Writer {
           throw work.looks === 0 ? error : new LedgerError(error.code, error.message, { ...error.details, outcome_unknown: true })
         } else if (this.#store.takeTurn !== undefined) {
           this.#turnsLeft = TURNS
+          // The lock settles what is unknown as well, and without it this batch would lose to all that take turns.
+          work.confirming = false
         } else if (race > 4) {
           // Others keep winning: step back for a moment, by chance, so that not all come again at once.
           await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(race, 20)))
@@ -248,7 +250,7 @@ export class Writer {
   /**
    * Alone, comparing the head is one round trip and no lock. Where others write too, all that was sealed and sent for a
    * head that has moved was for nothing, so whoever lost a race waits for the turn from then on, until nobody else writes.
-   * After a write whose outcome is unknown `state` settles it, before anything else.
+   * After a write whose outcome is unknown `state` settles it first.
    */
   async #turn(work: Work): Promise<Turn | null> {
     if (this.#turnsLeft === 0 || work.confirming || this.#store.takeTurn === undefined) return null
