@@ -2,7 +2,6 @@
 import { describe, expect, test } from 'vitest'
 import { AuditLedger, type LedgerError } from '../../src/index.ts'
 import { openPostgresStore } from '../../src/stores/postgres/index.ts'
-import type { PostgresStoreOptions } from '../../src/stores/postgres/index.ts'
 import { assertKept } from '../helpers/acknowledged.ts'
 import type { Acknowledged } from '../helpers/acknowledged.ts'
 import { clusterMissing, useCluster } from '../helpers/postgres.ts'
@@ -17,14 +16,15 @@ const CALL = { agent_name: 'a', method_name: 'm' }
 describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
   const cluster = useCluster()
 
-  async function throughProxy(options: PostgresStoreOptions = {}): Promise<{ proxy: TcpProxy; ledger: AuditLedger; url: string }> {
+  /** A new ledger, and the URL that leads to it through a proxy. */
+  async function throughProxy(): Promise<{ proxy: TcpProxy; through: string; url: string }> {
     const url = await cluster().createDatabase()
+    await (await AuditLedger.open(url, OPEN)).close()
     const proxy = await startProxy(cluster().port)
     const through = new URL(url)
     through.port = String(proxy.port)
     through.searchParams.set('connect_timeout', '1')
-    const store = await openPostgresStore(through.href, options)
-    return { proxy, ledger: await AuditLedger.open(through.href, { ...OPEN, store }), url }
+    return { proxy, through: through.href, url }
   }
 
   /** All that was acknowledged, each once, and nothing else but record 0. */
@@ -36,7 +36,8 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
   }
 
   test('cut at every byte of the answer, and of the request', async () => {
-    const { proxy, ledger, url } = await throughProxy()
+    const { proxy, through, url } = await throughProxy()
+    const ledger = await AuditLedger.open(through, OPEN)
     const receipts: Acknowledged[] = [await ledger.record(CALL)]
     const counting = proxy.answerBytes(APPEND)
     receipts.push(await ledger.record(CALL))
@@ -58,7 +59,8 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
   })
 
   test('packets are swallowed: the statement times out, and what became of it is looked for', async () => {
-    const { proxy, ledger, url } = await throughProxy({ timeoutMs: 300 })
+    const { proxy, through, url } = await throughProxy()
+    const ledger = await AuditLedger.open(through, { ...OPEN, store: await openPostgresStore(through, { timeoutMs: 300 }) })
     const receipts: Acknowledged[] = [await ledger.record(CALL)]
     for (const direction of ['requests', 'answers', 'both'] as const) {
       proxy.swallow(direction)
@@ -78,14 +80,10 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
   })
 
   test('a server that is away for longer than anybody waits: an error that says so, a full queue, and then it goes on', async () => {
-    const url = await cluster().createDatabase()
-    const proxy = await startProxy(cluster().port)
-    const through = new URL(url)
-    through.port = String(proxy.port)
-    through.searchParams.set('connect_timeout', '1')
-    const store = await openPostgresStore(through.href, { patienceMs: 300, timeoutMs: 200 })
+    const { proxy, through, url } = await throughProxy()
+    const store = await openPostgresStore(through, { patienceMs: 500, timeoutMs: 400 })
     const warnings: string[] = []
-    const ledger = await AuditLedger.open(through.href, {
+    const ledger = await AuditLedger.open(through, {
       ...OPEN,
       store,
       queue: { records_max: 50 },
