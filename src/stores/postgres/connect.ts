@@ -251,6 +251,7 @@ function settings(target: PostgresTarget, options: ConnectOptions): [names: stri
     DateStyle: 'ISO, YMD',
     IntervalStyle: 'iso_8601',
     bytea_output: 'hex',
+    standard_conforming_strings: 'on',
     extra_float_digits: '1',
     synchronous_commit: options.synchronous_commit ?? '',
   }
