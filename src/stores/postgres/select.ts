@@ -2,7 +2,7 @@
 import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
 import { textArray } from './arrays.ts'
 import type { Parameter, Statement } from './session.ts'
-import { lineSql, withheldLineSql } from './schema-functions.ts'
+import { lineSql } from './schema-functions.ts'
 import { isStorable } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
 
@@ -97,19 +97,14 @@ function boundedPage(rows: string, order: string, headersOnly = false): string {
 /** Lines by position with nothing else asked: the statement that tails, exports and trees repeat. */
 const PLAIN_ROWS = 'FROM audit_log AS a WHERE a.ledger_id = $1 AND a.seq >= $2 AND a.seq < $3 ORDER BY a.seq LIMIT $4'
 const PLAIN_PAGE = { name: 'cortex_page', text: boundedPage(PLAIN_ROWS, 'ASC') }
-const PLAIN_HEADERS = { name: 'cortex_headers', text: boundedPage(PLAIN_ROWS, 'ASC', true) }
-
-/** Rows (seq, line) of a range, without their entries. */
-export const HEADERS_PAGE = {
-  name: 'cortex_headers',
-  text: `SELECT a.seq, ${withheldLineSql('a')} FROM audit_log AS a WHERE a.ledger_id = $1 AND a.seq >= $2 AND a.seq < $3 ORDER BY a.seq LIMIT $4`,
-}
+/** The same without salt and entry: all that a tree needs, and all that some may see. */
+export const HEADERS_PAGE = { name: 'cortex_headers', text: boundedPage(PLAIN_ROWS, 'ASC', true) }
 
 /** The next lines (seq, line) of a selection; null where none can fit. Fewer than `limit` where they are long. */
 export function pageQuery({ id, headersOnly = false }: LedgerPlace, selection: Selection, limit: number): Query | null {
   const { filter, from, before, reverse } = selection
   if (!reverse && before < Infinity && Object.values(filter).every((wanted) => wanted === undefined)) {
-    return { statement: headersOnly ? PLAIN_HEADERS : PLAIN_PAGE, values: [id, from, before, limit] }
+    return { statement: headersOnly ? HEADERS_PAGE : PLAIN_PAGE, values: [id, from, before, limit] }
   }
   const clauses = new Clauses(id, filter)
   if (clauses.isEmpty) return null
