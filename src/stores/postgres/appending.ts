@@ -163,6 +163,8 @@ export class Appending {
     await this.#partitions.ready(formatTime(this.#options.now() ?? Date.now() * 1000))
     const leave = await this.#enter()
     try {
+      // Whoever has the turn may ask for the state; it must not have to wait for the connection then, which is its own.
+      if (this.#isUncertain) await this.#confirmed(NOTHING)
       return await this.#turn(request, leave)
     } catch (error) {
       leave()
@@ -233,6 +235,8 @@ export class Appending {
 
   #acknowledge(last: SealedRecord, size: number): void {
     this.#acknowledged = { size, hash: last.hash, recorded_at: last.header.recorded_at }
+    // It stands behind whatever was uncertain.
+    this.#isUncertain = false
     this.#partitions.lookAhead(last.header.recorded_at)
   }
 

@@ -97,10 +97,10 @@ class Audit {
       this.#signal?.throwIfAborted()
       try {
         return await this.#sessions.reading(async (session) => {
-          if (manner === undefined) return session.query({ text }, values)
+          if (manner === undefined) return session.query({ text, isUnhurried: true }, values)
           return session.transaction(async () => {
             await session.query({ text: manner })
-            return session.query({ text }, values)
+            return session.query({ text, isUnhurried: true }, values)
           })
         })
       } catch (error) {

@@ -116,7 +116,7 @@ export function pageQuery({ id, headersOnly = false }: LedgerPlace, selection: S
 
 export function countQuery(ledger: number, filter: RecordFilter): Query | null {
   const clauses = new Clauses(ledger, filter)
-  return clauses.isEmpty ? null : { statement: { text: `SELECT count(*) ${clauses.where()}` }, values: clauses.values }
+  return clauses.isEmpty ? null : { statement: { text: `SELECT count(*) ${clauses.where()}`, isUnhurried: true }, values: clauses.values }
 }
 
 /** Rows (value, number). */
@@ -124,5 +124,5 @@ export function tallyQuery(ledger: number, column: TallyColumn, filter: RecordFi
   const clauses = new Clauses(ledger, filter)
   if (clauses.isEmpty) return null
   const text = `SELECT a.${column}, count(*) ${clauses.where([`a.${column} IS NOT NULL`])} GROUP BY a.${column}`
-  return { statement: { text }, values: clauses.values }
+  return { statement: { text, isUnhurried: true }, values: clauses.values }
 }
