@@ -10,6 +10,7 @@ import { findNames, mayHaveNames } from './entry-names.ts'
 import type { EntryNames, Slice } from './entry-names.ts'
 import { HeaderMatch } from './header-match.ts'
 import { timeMicros } from './times.ts'
+import { storedName } from './writing.ts'
 
 const TEXT_COLUMNS = [
   'run_id',
@@ -247,5 +248,5 @@ function entryNames({ bytes }: CopiedRow, slices: LineSlices): Readonly<Record<N
   if (!mayHaveNames(bytes, slices.entry_start, slices.entry_end)) return { provider: null, model: null }
   const entry = parse(bytes, slices.entry_start, slices.entry_end)
   if (entry === null) return null
-  return { provider: indexedName(entry['provider_name']), model: indexedName(entry['model_name']) }
+  return { provider: storedName(indexedName(entry['provider_name'])), model: storedName(indexedName(entry['model_name'])) }
 }

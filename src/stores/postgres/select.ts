@@ -2,6 +2,7 @@
 import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
 import { textArray } from './arrays.ts'
 import type { Parameter, Statement } from './session.ts'
+import { INDEXED_NAME_BYTES } from './schema.ts'
 import { lineSql } from './schema-functions.ts'
 import { isStorable } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
@@ -69,6 +70,9 @@ class Clauses {
     else this.#where.push(`${column} = ANY (${this.#value(textArray(values))}::text[])`)
     // A partial index is taken only where its condition is said.
     if (column === 'a.outcome' && !values.includes('success')) this.#where.push(`a.outcome <> 'success'`)
+    const isName = column === 'a.provider' || column === 'a.model'
+    if (isName && values.every((value) => Buffer.byteLength(value) <= INDEXED_NAME_BYTES))
+      this.#where.push(`octet_length(${column}) <= ${INDEXED_NAME_BYTES}`)
   }
 
   positions(from: number, before: number): void {
