@@ -23,6 +23,7 @@ import type {
   TreeFiles,
   Turn,
 } from '../../ledger/store.ts'
+import { emitWarning } from '../../ledger/warning.ts'
 import { auditRows } from './audit.ts'
 import { ExitThread } from './exit.ts'
 import { describeTables } from './describe.ts'
@@ -75,7 +76,7 @@ class PostgresStore implements Store {
     this.location = place.display
     this.readOnly = options.readOnly ?? false
     this.#now = options.databaseClock === false ? () => null : serverClock
-    this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning })
+    this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning ?? emitWarning })
     this.atExit = new ExitThread(url, options, sessions)
     const access = { place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() } satisfies TreeAccess
     this.tree = treeInTables(access)
