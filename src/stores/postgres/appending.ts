@@ -17,6 +17,8 @@ export interface AppendingOptions {
   /** The database's clock, or null where the process's own counts. */
   readonly now: () => number | null
   readonly warn: ((warning: LedgerWarning) => void) | undefined
+  /** Where another connection of this process got to. */
+  readonly acknowledged?: Head | null | undefined
 }
 
 const NOTHING: StateRequest = { streams: [], run_ids: [] }
@@ -45,7 +47,7 @@ export class Appending {
   readonly #options: AppendingOptions
   readonly #partitions: Partitions
   /** The end of the last append that was acknowledged: no server that has less is gone on with. */
-  #acknowledged: Head | null = null
+  #acknowledged: Head | null
   /** Connections to a server that has at least that. */
   readonly #trusted = new WeakSet<Session>()
   #isUncertain = false
@@ -54,7 +56,12 @@ export class Appending {
 
   constructor(options: AppendingOptions) {
     this.#options = options
+    this.#acknowledged = options.acknowledged ?? null
     this.#partitions = new Partitions(options.sessions, options.place, options.warn)
+  }
+
+  get acknowledged(): Head | null {
+    return this.#acknowledged
   }
 
   /** The answer to a commit was lost, so it is not known whether it took effect. */

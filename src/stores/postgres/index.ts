@@ -77,7 +77,7 @@ class PostgresStore implements Store {
     this.readOnly = options.readOnly ?? false
     this.#now = options.databaseClock === false ? () => null : serverClock
     this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning ?? emitWarning })
-    this.atExit = new ExitThread(url, options, sessions)
+    this.atExit = new ExitThread(url, options, sessions, this.#appending)
     const access = { place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() } satisfies TreeAccess
     this.tree = treeInTables(access)
     this.replica = replicaInTable(access)
