@@ -7,6 +7,7 @@ import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { AuditLedger, type LedgerError } from '../../src/index.ts'
 import { openPostgresStore } from '../../src/stores/postgres/index.ts'
+import { openSessions } from '../../src/stores/postgres/opening.ts'
 import { LEDGER_CREATED, SampleChain } from '../../src/testing/sample-chain.ts'
 import { assertKept } from '../helpers/acknowledged.ts'
 import { pause, sql, until } from '../helpers/postgres-cluster.ts'
@@ -202,6 +203,20 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
     await turn.append(chain.seal([{}]))
     expect((await store.state(NOTHING)).head.size).toBe(2)
     await store.close()
+  })
+
+  test('what the server does not survive is not asked again and again', async () => {
+    const url = await cluster().createDatabase()
+    const { sessions } = await openSessions(url, { patienceMs: 1000 })
+    let asked = 0
+    const asking = sessions.reading((session) => {
+      asked++
+      return session.query({ text: 'SELECT pg_terminate_backend(pg_backend_pid())' })
+    })
+    expect(await refusal(asking)).toMatchObject({ code: 'io_error', details: { connection_lost: true } })
+    expect(asked).toBeGreaterThan(1)
+    expect(asked).toBeLessThan(12)
+    await sessions.close()
   })
 
   test('verifying and counting take the time that they take', async () => {

@@ -249,7 +249,10 @@ export class Appending {
 
   /** Begun again over lost connections: it changes nothing. */
   async #overLosses<T>(work: () => Promise<T>): Promise<T> {
-    for (const deadline = performance.now() + this.#options.sessions.patience_ms; ;) {
+    const { sessions } = this.#options
+    const deadline = performance.now() + sessions.patience_ms
+    for (let lost = 0; ; lost++) {
+      await sessions.pause(lost)
       try {
         return await work()
       } catch (error) {
