@@ -28,6 +28,7 @@ import { OriginMemory } from './remembered.ts'
 import { refuseReplica } from './replica.ts'
 import { writerOver } from './rotation.ts'
 import { isNoKey, SigningKeys } from './signing-keys.ts'
+import { emitWarning } from './warning.ts'
 import type { LedgerWarning } from './warning.ts'
 import type { Store } from './store.ts'
 
@@ -276,7 +277,7 @@ function limits(options: LedgerOptions): Pick<LedgerParts, 'queue' | 'batch' | '
 export async function ledgerParts(store: Store, given: LedgerOptions, mustCreate: boolean): Promise<LedgerParts> {
   const options = { ...given, passphrase: askedOnce(given.passphrase) }
   const clock = options.clock ?? systemClock
-  const warn = options.onWarning ?? ((warning) => process.emitWarning(warning.message, { type: 'LedgerWarning', code: warning.code }))
+  const warn = options.onWarning ?? emitWarning
   try {
     const drafting = draftingContext(options, clock, asRecordSigners(options.signRecords))
     return store.readOnly

@@ -6,3 +6,8 @@ export interface LedgerWarning {
   readonly message: string
   readonly error?: LedgerError
 }
+
+/** Where nobody said who wants to hear of it. */
+export function emitWarning({ code, message }: LedgerWarning): void {
+  process.emitWarning(message, { type: 'LedgerWarning', code })
+}

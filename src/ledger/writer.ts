@@ -56,6 +56,11 @@ function tell(batch: readonly Waiting[], outcomes: readonly AppendOutcome[], fro
   }
 }
 
+/** An append with a condition, of which nothing is there. */
+function isLeft({ condition, drafts }: Waiting, { runs }: StoreState): boolean {
+  return condition !== undefined && !drafts.some(({ run_id }) => runs.has(run_id))
+}
+
 /** Somebody hears of a record that was there before. */
 function answersFromBefore({ outcomes }: BatchPlan): boolean {
   return outcomes.some((outcome) => 'receipts' in outcome && outcome.receipts.length > 0)
@@ -379,14 +384,16 @@ export class Writer {
     const state = store.state(this.#needs({ batch: rest, looks: 1, sealing: null }))
     const { signing } = this.#options
     // What a condition rules out can't be looked for any more.
-    const plan = planBatch(
-      rest.filter(({ condition }) => condition === undefined),
-      state,
-      this.#options.now(),
-      this.#sealingParts(),
-    )
-    if (plan.records.length === 0) return
-    const records = signing === undefined ? plan.records : signing.signAtExit(plan.records, state.streams.get('ledger'))
-    store.append(records, state.head)
+    const [writable, left] = [rest.filter(({ condition }) => condition === undefined), rest.filter((append) => isLeft(append, state))]
+    const plan = planBatch(writable, state, this.#options.now(), this.#sealingParts())
+    if (plan.records.length > 0) {
+      const records = signing === undefined ? plan.records : signing.signAtExit(plan.records, state.streams.get('ledger'))
+      store.append(records, state.head)
+    }
+    if (left.length > 0)
+      throw new LedgerError(
+        'closed',
+        `${left.length} appends with a condition (failIfEventsMatch), which must be awaited before the process ends`,
+      )
   }
 }

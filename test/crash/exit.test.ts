@@ -36,4 +36,15 @@ describe.each([
     expect(await ledger.verifyIntegrity()).toMatchObject({ ok: true, problems: [] })
     await ledger.close()
   })
+
+  test('appends with a condition are not written, which is said, and what waits beside them is', async () => {
+    const location = join(tempDir(), name)
+    const child = startChild('exiting-process.ts', { location, what: 'conditional', end: 'exit', count: COUNT } satisfies ExitPlan)
+    const { code } = await child.exited
+    expect(code, child.stderr()).toBe(0)
+    expect(child.stderr()).toMatch(new RegExp(`at exit were not written: ${COUNT} appends with a condition`))
+    const ledger = await AuditLedger.open(location, { signer: null })
+    expect(await ledger.count()).toBe(1 + COUNT)
+    await ledger.close()
+  })
 })

@@ -1,6 +1,8 @@
 /** As exit.test.ts, for PostgreSQL: what waits is written by a thread that is started for it. */
 import { describe, expect, test } from 'vitest'
 import { AuditLedger } from '../../src/index.ts'
+import { openPostgresStore } from '../../src/stores/postgres/index.ts'
+import { LEDGER_CREATED, SampleChain } from '../../src/testing/sample-chain.ts'
 import { startChild } from '../helpers/child.ts'
 import type { ExitPlan } from '../helpers/exiting-process.ts'
 import { clusterMissing, postgresMissing, useCluster, useDatabases } from '../helpers/postgres.ts'
@@ -64,6 +66,25 @@ describe.skipIf(postgresMissing !== null)('PostgreSQL', () => {
 
 describe.skipIf(clusterMissing !== null)('a server of its own', () => {
   const cluster = useCluster()
+
+  test('that has less than was acknowledged: nothing is written to it', async () => {
+    const url = await cluster().createDatabase('exiting')
+    const chain = new SampleChain()
+    const store = await openPostgresStore(url)
+    await chain.append(store, [LEDGER_CREATED, {}])
+    await store.close()
+    const again = await openPostgresStore(url)
+    const end = (): Promise<unknown> => cluster().sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'exiting'`)
+    await end()
+    await cluster().sql('CREATE DATABASE older TEMPLATE exiting')
+    await chain.append(again, [{}, {}])
+    await end()
+    await cluster().sql('ALTER DATABASE exiting RENAME TO newer')
+    await cluster().sql('ALTER DATABASE older RENAME TO exiting')
+    again.atExit!.settle()
+    expect(() => again.atExit!.state({ streams: [], run_ids: [] })).toThrow(/has 2 records, fewer than the 4 that were acknowledged/)
+    await again.close()
+  })
 
   test('that is gone: the process says so and ends', async () => {
     const location = await cluster().createDatabase()

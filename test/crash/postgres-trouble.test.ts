@@ -7,6 +7,8 @@ import pg from 'pg'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { AuditLedger, type LedgerError } from '../../src/index.ts'
 import { openPostgresStore } from '../../src/stores/postgres/index.ts'
+import { openSessions } from '../../src/stores/postgres/opening.ts'
+import { LEDGER_CREATED, SampleChain } from '../../src/testing/sample-chain.ts'
 import { assertKept } from '../helpers/acknowledged.ts'
 import { pause, sql, until } from '../helpers/postgres-cluster.ts'
 import { clusterMissing, useCluster } from '../helpers/postgres.ts'
@@ -14,6 +16,7 @@ import { soaking } from '../helpers/scale.ts'
 
 const OPEN = { signer: null, origin: 'example.com/trouble', checkpoints: false, tree: 'on-demand', onWarning: () => {} } as const
 const CALL = { agent_name: 'a', method_name: 'm' }
+const NOTHING = { streams: [], run_ids: [] }
 const CONNECTIONS = 12
 
 async function refusal(work: Promise<unknown>): Promise<LedgerError> {
@@ -23,6 +26,14 @@ async function refusal(work: Promise<unknown>): Promise<LedgerError> {
     },
     (error: LedgerError) => error,
   )
+}
+
+/** A transaction that has done this and goes on until its connection is ended. */
+async function blocked(url: string, text: string): Promise<pg.Client> {
+  const blocker = new pg.Client({ connectionString: url })
+  await blocker.connect()
+  await blocker.query(`BEGIN; ${text}`)
+  return blocker
 }
 
 /** A file system of so many MiB, or null where none may be mounted. */
@@ -172,6 +183,57 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
     expect(await assertKept(one, [])).toBe(3)
     await store.close()
     for (const ledger of [one, other]) await ledger.close()
+  })
+
+  test('whoever has the turn gets the state, also after a commit that nobody heard of', async () => {
+    const url = await cluster().createDatabase()
+    const store = await openPostgresStore(url)
+    const chain = new SampleChain()
+    await chain.append(store, [LEDGER_CREATED])
+    const blocker = await blocked(url, 'SELECT FROM cortex_ledger.heads FOR UPDATE')
+    const lost = refusal(store.append(chain.seal([{}]), chain.head))
+    const waiting = `FROM pg_stat_activity WHERE application_name = 'cortex-ledger' AND wait_event_type = 'Lock' AND datname = current_database()`
+    await until('the append waits', async () => (await sql(url, `SELECT ${waiting}`)).length > 0)
+    await sql(url, `SELECT pg_terminate_backend(pid) ${waiting}`)
+    expect((await lost).details.outcome_unknown).toBe(true)
+    await blocker.end()
+    const turn = await store.takeTurn!(NOTHING)
+    // As a key is looked at before it signs.
+    expect((await store.state(NOTHING)).head).toEqual(turn.state.head)
+    await turn.append(chain.seal([{}]))
+    expect((await store.state(NOTHING)).head.size).toBe(2)
+    await store.close()
+  })
+
+  test('what the server does not survive is not asked again and again', async () => {
+    const url = await cluster().createDatabase()
+    const { sessions } = await openSessions(url, { patienceMs: 1000 })
+    let asked = 0
+    const asking = sessions.reading((session) => {
+      asked++
+      return session.query({ text: 'SELECT pg_terminate_backend(pg_backend_pid())' })
+    })
+    expect(await refusal(asking)).toMatchObject({ code: 'io_error', details: { connection_lost: true } })
+    expect(asked).toBeGreaterThan(1)
+    expect(asked).toBeLessThan(12)
+    await sessions.close()
+  })
+
+  test('verifying and counting take the time that they take', async () => {
+    const url = await cluster().createDatabase()
+    const ledger = await AuditLedger.open(url, OPEN)
+    await ledger.record(CALL)
+    await ledger.close()
+    const store = await openPostgresStore(url, { readOnly: true, timeoutMs: 1000, patienceMs: 100 })
+    const blocker = await blocked(url, 'LOCK TABLE cortex_ledger.heads, cortex_ledger.audit_log IN ACCESS EXCLUSIVE MODE')
+    let checked = 0
+    const sink = { file: () => {}, line: () => checked++, unended: () => {}, problem: () => (checked = Infinity), columnsChecked: () => {} }
+    const working = Promise.all([store.audit(sink), store.count({ actor: ['a'] }), store.tally('actor', {})])
+    await Promise.race([working, pause(1500)])
+    await blocker.end()
+    expect((await working)[1]).toBe(1)
+    expect(checked).toBe(2)
+    await store.close()
   })
 
   test('the disk is full: told so, nothing half-written, and it goes on when there is space', async ({ skip }) => {

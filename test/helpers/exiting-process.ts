@@ -7,7 +7,8 @@ import { AuditLedger } from '../../src/index.ts'
 
 export interface ExitPlan {
   readonly location: string
-  readonly what: 'record' | 'call' | 'append'
+  /** `conditional`: records, and as many appends with a condition. */
+  readonly what: 'record' | 'call' | 'append' | 'conditional'
   /** `natural`: nothing more to do; `exit`: process.exit() in the same turn (calls: when they have passed on their results); `later`: while a batch is being written; `throw`: an error that nobody catches; `told`: what is recorded and the exit come when a line is on stdin. */
   readonly end: 'natural' | 'exit' | 'later' | 'throw' | 'told'
   readonly count: number
@@ -24,7 +25,10 @@ const calls: Promise<unknown>[] = []
 for (let i = 0; i < count; i++) {
   const names = { agent_name: 'a', method_name: 'm', run_id: `r${i}` }
   if (what === 'record') void ledger.record(names)
-  else if (what === 'append')
+  else if (what === 'conditional') {
+    void ledger.record(names)
+    void ledger.append('c', { type: 'StepTaken', data: {} }, { failIfEventsMatch: { types: 'Never' } })
+  } else if (what === 'append')
     void ledger.append('s', [
       { type: 'StepTaken', data: {}, run_id: `r${i}` },
       { type: 'StepTaken', data: {} },

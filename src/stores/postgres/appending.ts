@@ -17,6 +17,8 @@ export interface AppendingOptions {
   /** The database's clock, or null where the process's own counts. */
   readonly now: () => number | null
   readonly warn: ((warning: LedgerWarning) => void) | undefined
+  /** Where another connection of this process got to. */
+  readonly acknowledged?: Head | null | undefined
 }
 
 const NOTHING: StateRequest = { streams: [], run_ids: [] }
@@ -45,7 +47,7 @@ export class Appending {
   readonly #options: AppendingOptions
   readonly #partitions: Partitions
   /** The end of the last append that was acknowledged: no server that has less is gone on with. */
-  #acknowledged: Head | null = null
+  #acknowledged: Head | null
   /** Connections to a server that has at least that. */
   readonly #trusted = new WeakSet<Session>()
   #isUncertain = false
@@ -54,7 +56,12 @@ export class Appending {
 
   constructor(options: AppendingOptions) {
     this.#options = options
+    this.#acknowledged = options.acknowledged ?? null
     this.#partitions = new Partitions(options.sessions, options.place, options.warn)
+  }
+
+  get acknowledged(): Head | null {
+    return this.#acknowledged
   }
 
   /** The answer to a commit was lost, so it is not known whether it took effect. */
@@ -163,6 +170,8 @@ export class Appending {
     await this.#partitions.ready(formatTime(this.#options.now() ?? Date.now() * 1000))
     const leave = await this.#enter()
     try {
+      // Whoever has the turn may ask for the state; it must not have to wait for the connection then, which is its own.
+      if (this.#isUncertain) await this.#confirmed(NOTHING)
       return await this.#turn(request, leave)
     } catch (error) {
       leave()
@@ -233,12 +242,17 @@ export class Appending {
 
   #acknowledge(last: SealedRecord, size: number): void {
     this.#acknowledged = { size, hash: last.hash, recorded_at: last.header.recorded_at }
+    // It stands behind whatever was uncertain.
+    this.#isUncertain = false
     this.#partitions.lookAhead(last.header.recorded_at)
   }
 
   /** Begun again over lost connections: it changes nothing. */
   async #overLosses<T>(work: () => Promise<T>): Promise<T> {
-    for (const deadline = performance.now() + this.#options.sessions.patience_ms; ;) {
+    const { sessions } = this.#options
+    const deadline = performance.now() + sessions.patience_ms
+    for (let lost = 0; ; lost++) {
+      await sessions.pause(lost)
       try {
         return await work()
       } catch (error) {

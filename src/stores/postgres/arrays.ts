@@ -2,14 +2,13 @@
  * Parameters that are arrays, in PostgreSQL's binary form: nothing is quoted by us and nothing parsed by the server.
  * Source: PostgreSQL's `array_recv`; a `Buffer` goes over as a binary parameter.
  */
+import { POSTGRES_EPOCH_US } from './times.ts'
 
 const TEXT_OID = 25
 const INT8_OID = 20
 const TIMESTAMPTZ_OID = 1184
 /** Dimensions, nulls, type of element, length, lower bound; 32 bits each. */
 const HEADER_BYTES = 20
-/** PostgreSQL counts µs from 2000-01-01. */
-const POSTGRES_EPOCH_US = 946_684_800_000_000n
 
 function writeHeader(buffer: Buffer, count: number, hasNulls: boolean, oid: number): void {
   buffer.writeInt32BE(1, 0)

@@ -9,7 +9,8 @@ import type { CopiedRow } from './copy-out.ts'
 import { findNames, mayHaveNames } from './entry-names.ts'
 import type { EntryNames, Slice } from './entry-names.ts'
 import { HeaderMatch } from './header-match.ts'
-import { timeMicros } from './times.ts'
+import { POSTGRES_EPOCH_US, timeMicros } from './times.ts'
+import { storedName } from './writing.ts'
 
 const TEXT_COLUMNS = [
   'run_id',
@@ -46,9 +47,6 @@ const LINE = FIRST_PART + PARTS.length
 export const ROW_COLUMNS = LINE + 1
 /** Where the hash begins in a line. */
 const HASH_START = 9
-
-/** PostgreSQL counts µs from 2000-01-01. */
-const POSTGRES_EPOCH_US = 946_684_800_000_000n
 
 const at = (column: TextColumn): number => FIRST_TEXT + TEXT_COLUMNS.indexOf(column)
 const HEADER_COLUMNS = {
@@ -247,5 +245,5 @@ function entryNames({ bytes }: CopiedRow, slices: LineSlices): Readonly<Record<N
   if (!mayHaveNames(bytes, slices.entry_start, slices.entry_end)) return { provider: null, model: null }
   const entry = parse(bytes, slices.entry_start, slices.entry_end)
   if (entry === null) return null
-  return { provider: indexedName(entry['provider_name']), model: indexedName(entry['model_name']) }
+  return { provider: storedName(indexedName(entry['provider_name'])), model: storedName(indexedName(entry['model_name'])) }
 }

@@ -97,10 +97,10 @@ class Audit {
       this.#signal?.throwIfAborted()
       try {
         return await this.#sessions.reading(async (session) => {
-          if (manner === undefined) return session.query({ text }, values)
+          if (manner === undefined) return session.query({ text, isUnhurried: true }, values)
           return session.transaction(async () => {
             await session.query({ text: manner })
-            return session.query({ text }, values)
+            return session.query({ text, isUnhurried: true }, values)
           })
         })
       } catch (error) {
@@ -205,7 +205,9 @@ class Audit {
   async #read(first: bigint, last: bigint, limit?: number): Promise<number | 'unreadable'> {
     const before = this.#rows.count
     let from = first
-    for (let deadline = performance.now() + this.#sessions.patience_ms; ;) {
+    let deadline = performance.now() + this.#sessions.patience_ms
+    for (let lost = 0; ; lost++) {
+      await this.#sessions.pause(lost)
       const read = this.#rows.count
       try {
         const session = await this.#open()
@@ -222,8 +224,10 @@ class Audit {
         this.#session?.destroy()
         this.#signal?.throwIfAborted()
         // As long as it goes on, it goes on.
-        if (this.#rows.count > read) deadline = performance.now() + this.#sessions.patience_ms
-        else if (performance.now() >= deadline) throw error
+        if (this.#rows.count > read) {
+          deadline = performance.now() + this.#sessions.patience_ms
+          lost = 0
+        } else if (performance.now() >= deadline) throw error
       }
     }
   }

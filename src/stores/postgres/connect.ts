@@ -101,11 +101,17 @@ export async function connect(target: PostgresTarget, options: ConnectOptions): 
     }
     const left_ms = deadline - performance.now()
     if (left_ms <= 0 || failures.every(({ isFinal }) => isFinal)) throw summary(failures, target)
-    const pause_ms = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(round, 10), PAUSE_MS_MAX) * (0.5 + Math.random() / 2)
     // When the time is up, once more.
-    await sleep(Math.min(pause_ms, left_ms), undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(() => {})
+    await sleep(Math.min(pauseMs(round), left_ms), undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(
+      () => {},
+    )
     options.signal?.throwIfAborted()
   }
+}
+
+/** Before a further attempt, by chance, so that not all come again at once. */
+export function pauseMs(round: number): number {
+  return Math.min(FIRST_PAUSE_MS * 2 ** Math.min(round, 10), PAUSE_MS_MAX) * (0.5 + Math.random() / 2)
 }
 
 /** @throws LedgerError `read_only` where the URL rules out what is needed */
@@ -251,6 +257,7 @@ function settings(target: PostgresTarget, options: ConnectOptions): [names: stri
     DateStyle: 'ISO, YMD',
     IntervalStyle: 'iso_8601',
     bytea_output: 'hex',
+    standard_conforming_strings: 'on',
     extra_float_digits: '1',
     synchronous_commit: options.synchronous_commit ?? '',
   }

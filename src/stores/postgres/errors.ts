@@ -54,7 +54,10 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   42703: NO_LEDGER,
   42883: NO_LEDGER,
   53100: { code: 'disk_full', advice: 'free some space on the server; recording goes on by itself' },
-  53200: { code: 'io_error', advice: 'the server is out of memory; recording goes on when it has some' },
+  53200: {
+    code: 'io_error',
+    advice: 'the server has no memory left for this, or for locks on so many partitions: then raise max_locks_per_transaction',
+  },
   53300: {
     code: 'io_error',
     advice: 'raise max_connections of the server, or the connection limit of the role or database, or close what is not used',

@@ -6,12 +6,12 @@ import { Appending } from './appending.ts'
 import type { ExitReply, ExitRequest, ExitThreadData } from './exit.ts'
 import { openSessions } from './opening.ts'
 
-const { url, databaseClock, patience_ms, port, replies } = workerData as ExitThreadData
+const { url, databaseClock, patience_ms, acknowledged, port, replies } = workerData as ExitThreadData
 
 async function open(): Promise<Appending> {
   const { sessions, place, serverClock } = await openSessions(url, { create: false, patienceMs: patience_ms })
   const now = databaseClock === false ? () => null : serverClock
-  return new Appending({ sessions, place, readOnly: false, now, warn: undefined })
+  return new Appending({ sessions, place, readOnly: false, now, warn: undefined, acknowledged })
 }
 
 let opening: Promise<Appending> | null = null

@@ -10,6 +10,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { LedgerError } from '../../ledger/errors.ts'
 import type { LedgerErrorCode, LedgerErrorDetails } from '../../ledger/errors.ts'
 import type { ExitAppender, Head, SealedRecord, StateRequest, StoreState } from '../../ledger/store.ts'
+import type { Appending } from './appending.ts'
 import type { PostgresStoreOptions } from './opening.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -26,6 +27,8 @@ export interface ExitThreadData {
   readonly databaseClock: boolean | undefined
   /** ms */
   readonly patience_ms: number
+  /** The end of what was acknowledged: the thread writes to no server that has less either. */
+  readonly acknowledged: Head | null
   readonly port: MessagePort
   /** One number: replies so far. */
   readonly replies: Int32Array
@@ -41,13 +44,15 @@ export class ExitThread implements ExitAppender {
   readonly #url: string
   readonly #options: PostgresStoreOptions
   readonly #sessions: Sessions
+  readonly #appending: Appending
   readonly #replies = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   #port: MessagePort | null = null
 
-  constructor(url: string, options: PostgresStoreOptions, sessions: Sessions) {
+  constructor(url: string, options: PostgresStoreOptions, sessions: Sessions, appending: Appending) {
     this.#url = url
     this.#options = options
     this.#sessions = sessions
+    this.#appending = appending
   }
 
   /** What was under way is taken back or goes through; the thread looks under the lock, where that is decided. */
@@ -69,7 +74,8 @@ export class ExitThread implements ExitAppender {
     const { port1, port2 } = new MessageChannel()
     const { databaseClock, patienceMs = PATIENCE_MS } = this.#options
     const patience_ms = Math.min(patienceMs, PATIENCE_MS)
-    const data: ExitThreadData = { url: this.#url, databaseClock, patience_ms, port: port2, replies: this.#replies }
+    const { acknowledged } = this.#appending
+    const data: ExitThreadData = { url: this.#url, databaseClock, patience_ms, acknowledged, port: port2, replies: this.#replies }
     const isSource = FILE.pathname.endsWith('.ts')
     const execArgv = isSource && process.features.typescript !== 'strip' ? ['--experimental-strip-types'] : []
     const worker = new Worker(FILE, { workerData: data, transferList: [port2], execArgv, name: 'cortex-ledger exit' })

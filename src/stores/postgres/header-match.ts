@@ -3,6 +3,7 @@
  * record as we write it nothing has to be parsed. It says yes or "look closer", never no.
  */
 import type { CopiedRow } from './copy-out.ts'
+import { POSTGRES_EPOCH_US } from './times.ts'
 
 /** Where the values lie in a row: src/stores/postgres/audit-row.ts. */
 export interface HeaderColumns {
@@ -27,7 +28,7 @@ const HASH_DIGITS = 64
 const GENESIS_LETTERS = 7
 /** Of a time up to and with the second's dot: `2026-11-22T20:15:33.` */
 const SECOND_LENGTH = 20
-const POSTGRES_EPOCH_US = 946_684_800_000_000
+const EPOCH_US = Number(POSTGRES_EPOCH_US)
 
 const OPEN = Buffer.from('{"action":"')
 const ACTOR = Buffer.from('","actor":"')
@@ -191,6 +192,6 @@ export class HeaderMatch {
     this.#at = at + SECOND_LENGTH
     const fraction = this.#digits()
     if (this.#at !== at + SECOND_LENGTH + 6 || bytes[this.#at++] !== 0x5a) return false
-    return this.#secondUs + fraction === this.#long(column) + POSTGRES_EPOCH_US
+    return this.#secondUs + fraction === this.#long(column) + EPOCH_US
   }
 }

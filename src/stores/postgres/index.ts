@@ -23,6 +23,7 @@ import type {
   TreeFiles,
   Turn,
 } from '../../ledger/store.ts'
+import { emitWarning } from '../../ledger/warning.ts'
 import { auditRows } from './audit.ts'
 import { ExitThread } from './exit.ts'
 import { describeTables } from './describe.ts'
@@ -75,8 +76,8 @@ class PostgresStore implements Store {
     this.location = place.display
     this.readOnly = options.readOnly ?? false
     this.#now = options.databaseClock === false ? () => null : serverClock
-    this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning })
-    this.atExit = new ExitThread(url, options, sessions)
+    this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning ?? emitWarning })
+    this.atExit = new ExitThread(url, options, sessions, this.#appending)
     const access = { place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() } satisfies TreeAccess
     this.tree = treeInTables(access)
     this.replica = replicaInTable(access)

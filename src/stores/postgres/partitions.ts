@@ -29,12 +29,16 @@ export class Partitions {
 
   /** Before an append into a month that is not known yet. Where it can't be made, the default partition takes the records. */
   async ready(recorded_at: string): Promise<void> {
-    if (this.#known.has(recorded_at.slice(0, 7))) return
-    // Another month may be looked at just now.
-    await this.#looking
-    await this.#look(recorded_at)
-    // Whatever came of it: not before each append again.
-    this.#known.add(recorded_at.slice(0, 7))
+    const month = recorded_at.slice(0, 7)
+    while (!this.#known.has(month)) {
+      // Another month may be looked at just now, and behind it a third one.
+      if (this.#looking !== null) await this.#looking
+      else {
+        await this.#look(recorded_at)
+        // Whatever came of it: not before each append again.
+        this.#known.add(month)
+      }
+    }
   }
 
   /** Behind an append: now and then, and where it came into a month that nobody was ready for. */
@@ -59,6 +63,8 @@ export class Partitions {
       )
     } catch (error) {
       this.#next_ms = performance.now() + LOOK_AGAIN_MS
+      // Whoever closes the ledger does not wait for this.
+      if (this.#sessions.isClosed) return
       this.#warn?.({
         code: 'partition_not_made',
         message: `the partitions of ${this.#place.display} for ${recorded_at.slice(0, 7)} and after could not be made (${error instanceof Error ? error.message : String(error)}): records of a month without one go into audit_log_default, and are moved when it is made`,

@@ -45,14 +45,8 @@ export function lineSql(table: string, headersOnly = false): string {
     return `('{"hash":"' || ${table}.hash || '","header":' || ${table}.header || coalesce(',"signatures":' || ${table}.signatures, '')
     || ',"entry":null}')`
   }
-
   return `('{"hash":"' || ${table}.hash || '","header":' || ${table}.header || coalesce(',"signatures":' || ${table}.signatures, '')
     || coalesce(',"salt":"' || ${table}.salt || '"', '') || ',"entry":' || coalesce(${table}.entry, 'null') || '}')`
-}
-
-/** The same without salt and entry: all that a tree needs, and all that some may see. */
-export function withheldLineSql(table: string): string {
-  return `('{"hash":"' || ${table}.hash || '","header":' || ${table}.header || coalesce(',"signatures":' || ${table}.signatures, '') || ',"entry":null}')`
 }
 
 /** µs since the epoch, exact. */

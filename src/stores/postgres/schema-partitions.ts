@@ -10,8 +10,7 @@
  */
 export const PARTITIONS_SQL = `
 CREATE TABLE audit_log_default PARTITION OF audit_log DEFAULT;
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON audit_log_default FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER only_append BEFORE INSERT ON audit_log_default FOR EACH STATEMENT EXECUTE FUNCTION refuse_stray();
+SELECT guard_table('audit_log_default', false);
 CREATE FUNCTION month_of(moment timestamptz) RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT date_trunc('month', moment AT TIME ZONE 'UTC')::date
 $$;
@@ -64,8 +63,7 @@ BEGIN
       END IF;
       EXECUTE format('ALTER TABLE audit_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first_moment, next_moment);
       EXECUTE format('ALTER TABLE %I DROP CONSTRAINT its_month', name);
-      EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', name);
-      EXECUTE format('CREATE TRIGGER only_append BEFORE INSERT ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse_stray()', name);
+      PERFORM guard_table(name::regclass, false);
       -- Rows are never changed, so the only work for vacuum is to freeze them and to say that all can be seen.
       EXECUTE format('ALTER TABLE %I SET (fillfactor = 100, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02)', name);
       made := made + 1;

@@ -80,6 +80,9 @@ CREATE TABLE ledger_texts (
   PRIMARY KEY (ledger_id, name)
 );`
 
+/** An index takes no row of more than a third of a page, and provider and model are as long as somebody makes them. */
+export const INDEXED_NAME_BYTES = 1000
+
 /**
  * One for each condition of a query, with the position behind it, so that an index also gives the order. Columns that
  * many records leave out are partial. Hardly anybody looks for what succeeded, and then reading in order finds it at once.
@@ -92,8 +95,8 @@ CREATE INDEX audit_log_type ON audit_log (ledger_id, type, seq);
 CREATE INDEX audit_log_actor ON audit_log (ledger_id, actor, seq);
 CREATE INDEX audit_log_action ON audit_log (ledger_id, action, seq);
 CREATE INDEX audit_log_outcome ON audit_log (ledger_id, outcome, seq) WHERE outcome <> 'success';
-CREATE INDEX audit_log_provider ON audit_log (ledger_id, provider, seq) WHERE provider IS NOT NULL;
-CREATE INDEX audit_log_model ON audit_log (ledger_id, model, seq) WHERE model IS NOT NULL;
+CREATE INDEX audit_log_provider ON audit_log (ledger_id, provider, seq) WHERE octet_length(provider) <= ${INDEXED_NAME_BYTES};
+CREATE INDEX audit_log_model ON audit_log (ledger_id, model, seq) WHERE octet_length(model) <= ${INDEXED_NAME_BYTES};
 CREATE INDEX audit_log_occurred_at ON audit_log (ledger_id, occurred_at, seq);
 CREATE INDEX audit_log_recorded_at ON audit_log USING brin (recorded_at) WITH (pages_per_range = 16);
 CREATE INDEX audit_log_tags ON audit_log USING gin (tags) WHERE tags IS NOT NULL;`

@@ -2,7 +2,8 @@
 import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
 import { textArray } from './arrays.ts'
 import type { Parameter, Statement } from './session.ts'
-import { lineSql, withheldLineSql } from './schema-functions.ts'
+import { INDEXED_NAME_BYTES } from './schema.ts'
+import { lineSql } from './schema-functions.ts'
 import { isStorable } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
 
@@ -69,6 +70,9 @@ class Clauses {
     else this.#where.push(`${column} = ANY (${this.#value(textArray(values))}::text[])`)
     // A partial index is taken only where its condition is said.
     if (column === 'a.outcome' && !values.includes('success')) this.#where.push(`a.outcome <> 'success'`)
+    const isName = column === 'a.provider' || column === 'a.model'
+    if (isName && values.every((value) => Buffer.byteLength(value) <= INDEXED_NAME_BYTES))
+      this.#where.push(`octet_length(${column}) <= ${INDEXED_NAME_BYTES}`)
   }
 
   positions(from: number, before: number): void {
@@ -97,19 +101,14 @@ function boundedPage(rows: string, order: string, headersOnly = false): string {
 /** Lines by position with nothing else asked: the statement that tails, exports and trees repeat. */
 const PLAIN_ROWS = 'FROM audit_log AS a WHERE a.ledger_id = $1 AND a.seq >= $2 AND a.seq < $3 ORDER BY a.seq LIMIT $4'
 const PLAIN_PAGE = { name: 'cortex_page', text: boundedPage(PLAIN_ROWS, 'ASC') }
-const PLAIN_HEADERS = { name: 'cortex_headers', text: boundedPage(PLAIN_ROWS, 'ASC', true) }
-
-/** Rows (seq, line) of a range, without their entries. */
-export const HEADERS_PAGE = {
-  name: 'cortex_headers',
-  text: `SELECT a.seq, ${withheldLineSql('a')} FROM audit_log AS a WHERE a.ledger_id = $1 AND a.seq >= $2 AND a.seq < $3 ORDER BY a.seq LIMIT $4`,
-}
+/** The same without salt and entry: all that a tree needs, and all that some may see. */
+export const HEADERS_PAGE = { name: 'cortex_headers', text: boundedPage(PLAIN_ROWS, 'ASC', true) }
 
 /** The next lines (seq, line) of a selection; null where none can fit. Fewer than `limit` where they are long. */
 export function pageQuery({ id, headersOnly = false }: LedgerPlace, selection: Selection, limit: number): Query | null {
   const { filter, from, before, reverse } = selection
   if (!reverse && before < Infinity && Object.values(filter).every((wanted) => wanted === undefined)) {
-    return { statement: headersOnly ? PLAIN_HEADERS : PLAIN_PAGE, values: [id, from, before, limit] }
+    return { statement: headersOnly ? HEADERS_PAGE : PLAIN_PAGE, values: [id, from, before, limit] }
   }
   const clauses = new Clauses(id, filter)
   if (clauses.isEmpty) return null
@@ -121,7 +120,7 @@ export function pageQuery({ id, headersOnly = false }: LedgerPlace, selection: S
 
 export function countQuery(ledger: number, filter: RecordFilter): Query | null {
   const clauses = new Clauses(ledger, filter)
-  return clauses.isEmpty ? null : { statement: { text: `SELECT count(*) ${clauses.where()}` }, values: clauses.values }
+  return clauses.isEmpty ? null : { statement: { text: `SELECT count(*) ${clauses.where()}`, isUnhurried: true }, values: clauses.values }
 }
 
 /** Rows (value, number). */
@@ -129,5 +128,5 @@ export function tallyQuery(ledger: number, column: TallyColumn, filter: RecordFi
   const clauses = new Clauses(ledger, filter)
   if (clauses.isEmpty) return null
   const text = `SELECT a.${column}, count(*) ${clauses.where([`a.${column} IS NOT NULL`])} GROUP BY a.${column}`
-  return { statement: { text }, values: clauses.values }
+  return { statement: { text, isUnhurried: true }, values: clauses.values }
 }

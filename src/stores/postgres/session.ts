@@ -8,6 +8,8 @@ import { asPostgresError } from './errors.ts'
 export interface Statement {
   readonly name?: string
   readonly text: string
+  /** It goes over all records, and takes the time that it takes. That the server is gone TCP finds out. */
+  readonly isUnhurried?: true
 }
 
 export type Parameter = string | number | Buffer | null
@@ -65,9 +67,9 @@ export class Session {
   }
 
   /** @throws LedgerError */
-  async query(statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+  async query({ isUnhurried, ...statement }: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
     if (this.isLost) throw this.connection.lost ?? this.#lost()
-    const timer = setTimeout(() => this.destroy(), this.#options.timeout_ms)
+    const timer = isUnhurried === true ? undefined : setTimeout(() => this.destroy(), this.#options.timeout_ms)
     this.hold()
     try {
       // Without parameters it may be several statements, of which the last one's rows count.

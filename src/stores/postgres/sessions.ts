@@ -1,5 +1,7 @@
 /** The connections of one store: one to append by, and some to read by. Each is made when it is needed, and again when it is lost. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { LedgerError } from '../../ledger/errors.ts'
+import { pauseMs } from './connect.ts'
 import { isConnectionLoss, isStandbyConflict } from './errors.ts'
 import type { Session } from './session.ts'
 
@@ -93,7 +95,8 @@ export class Sessions {
    */
   async reading<T>(work: (session: Session) => Promise<T>): Promise<T> {
     const deadline = performance.now() + this.#options.patience_ms
-    for (;;) {
+    for (let lost = 0; ; lost++) {
+      await this.pause(lost)
       this.assertOpen()
       const session = await this.#reader()
       try {
@@ -106,6 +109,15 @@ export class Sessions {
         this.#release(session)
       }
     }
+  }
+
+  /**
+   * Before work is begun again that was lost so often. The first time at once, since a connection that stood idle may be
+   * long gone; then the work itself may be what the server does not survive.
+   */
+  async pause(lost: number): Promise<void> {
+    if (lost < 2) return
+    await sleep(pauseMs(lost - 2), undefined, { signal: this.#closing.signal }).catch(() => {})
   }
 
   /** A connection for streams of rows, which the caller ends. */

@@ -1,6 +1,9 @@
 /** Times of the ledger as PostgreSQL has them: µs, exact for all its years. */
 import { parseTime } from '../../verify/time.ts'
 
+/** PostgreSQL counts µs from 2000-01-01. */
+export const POSTGRES_EPOCH_US = 946_684_800_000_000n
+
 /** Most records are of the second of the one before, so the last second's µs are remembered. */
 let lastSecond = ''
 let lastSecondUs = 0n

@@ -36,6 +36,11 @@ export function isStorable(text: string): boolean {
   return !text.includes('\0') && text.isWellFormed()
 }
 
+/** A name of an entry as its column has it: what no column can hold must not keep the record out. */
+export function storedName(name: string | null): string | null {
+  return name !== null && isStorable(name) ? name : null
+}
+
 /**
  * One view of the ledger's end. `locked`: nobody else appends until the transaction ends that this is in.
  * @throws LedgerError `damaged` where the head row is gone
@@ -75,8 +80,8 @@ function parameters(records: readonly SealedRecord[]): Buffer[] {
     text(({ header }) => header.outcome),
     text(({ header }) => header.correlation_id),
     text(({ header }) => header.causation_id),
-    text(({ provider }) => provider),
-    text(({ model }) => model),
+    text(({ provider }) => storedName(provider)),
+    text(({ model }) => storedName(model)),
     text(({ header }) => textArrayLiteral(header.tags)),
     text(({ hash }) => hash),
     text(({ header_text }) => header_text),

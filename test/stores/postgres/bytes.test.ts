@@ -1,4 +1,5 @@
 /** Every text that a record may hold comes back from PostgreSQL byte for byte, and can be looked at as jsonb. */
+import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import pg from 'pg'
@@ -6,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AuditLedger, verifyLedger } from '../../../src/index.ts'
 import { int8Array, textArray, textArrayLiteral, timeArray } from '../../../src/stores/postgres/arrays.ts'
 import { openPostgresStore } from '../../../src/stores/postgres/index.ts'
+import { countQuery } from '../../../src/stores/postgres/select.ts'
 import { canonicalize } from '../../../src/verify/canonical.ts'
 import { LEDGER_CREATED, SampleChain, type Sample } from '../../../src/testing/sample-chain.ts'
 import { postgresMissing, useDatabases } from '../../helpers/postgres.ts'
@@ -153,6 +155,25 @@ describe.skipIf(postgresMissing !== null)('bytes in PostgreSQL', () => {
     const report = await verifyLedger(`${url}?ledger=headers`, { remembered: false })
     expect(report.problems.filter(({ code }) => code === 'column_mismatch' || code === 'malformed_record')).toEqual([])
     expect(report.size).toBe(chain.records.length)
+  })
+
+  test('names that no index or no column can hold keep no record out, nor those of its batch', async () => {
+    const place = `${url}?ledger=names`
+    const ledger = await AuditLedger.open(place, { signer: null, actor: 'a' })
+    const long = randomBytes(9000).toString('base64')
+    const names = [long, 'é'.repeat(500), 'é'.repeat(501), 'a\0b', 'short']
+    const call = (name: string) => ({ agent_name: 'a', method_name: 'm', provider_name: name, model_name: name })
+    await Promise.all(names.map((name) => ledger.record(call(name))))
+    const found: [string, number][] = []
+    for (const name of names) found.push([name, await ledger.count({ provider: name, model: [name, 'other'] })])
+    expect(found).toEqual(names.map((name) => [name, name.includes('\0') ? 0 : 1]))
+    expect(await ledger.count({ provider: names })).toBe(4)
+    await ledger.close()
+    expect(await verifyLedger(place, { remembered: false })).toMatchObject({ ok: true, size: 6 })
+    await client.query('SET search_path = cortex_ledger; SET enable_seqscan = off')
+    const { statement, values } = countQuery(1, { provider: ['short'] })!
+    const { rows } = await client.query(`EXPLAIN ${statement.text}`, [...values])
+    expect(JSON.stringify(rows)).toContain('provider_seq_idx')
   })
 
   test(

@@ -58,7 +58,7 @@ describe.skipIf(clusterMissing !== null)('errors of a server', () => {
   // What can't be had by a statement, said by the server all the same.
   test.each<[sqlstate: string, code: LedgerErrorCode, advice: RegExp]>([
     ['53100', 'disk_full', /free some space/],
-    ['53200', 'io_error', /out of memory/],
+    ['53200', 'io_error', /no memory left.*max_locks_per_transaction/],
     ['53300', 'io_error', /max_connections/],
     ['54000', 'too_large', /split the entry/],
     ['58030', 'io_error', /disk and its log/],

@@ -3,6 +3,8 @@ import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { AuditLedger, verifyLedger, type LedgerWarning } from '../../../src/index.ts'
 import { openPostgresStore } from '../../../src/stores/postgres/index.ts'
+import { openSessions } from '../../../src/stores/postgres/opening.ts'
+import { Partitions } from '../../../src/stores/postgres/partitions.ts'
 import { fixedClock } from '../../../src/testing/index.ts'
 import { LEDGER_CREATED, SampleChain } from '../../../src/testing/sample-chain.ts'
 import { postgresMissing, useDatabases } from '../../helpers/postgres.ts'
@@ -151,6 +153,21 @@ describe.skipIf(postgresMissing !== null)('months', () => {
     expect(count?.n).toBe(7)
     const again = await sql<{ made: number }>(url, "SELECT cortex_ledger.ensure_partitions('2040-01-01Z', 7) AS made")
     expect(again).toEqual([{ made: 0 }])
+  })
+
+  test('several months that are wanted at once are all made before anybody goes on', async () => {
+    const url = await newDatabase()
+    const { sessions, place } = await openSessions(url, {})
+    const partitions = new Partitions(sessions, place, (warning) => warnings.push(warning))
+    const years = [2001, 2002, 2003, 2003]
+    await Promise.all(
+      years.map(async (year) => {
+        await partitions.ready(`${year}-07-01T00:00:00.000000Z`)
+        const made = await sql<{ yes: boolean }>(url, `SELECT cortex_ledger.has_partition('${year}-07-01') AS yes`)
+        expect(made, String(year)).toEqual([{ yes: true }])
+      }),
+    )
+    await sessions.close()
   })
 
   test('what is no month or too many is refused', async () => {

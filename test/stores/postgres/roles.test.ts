@@ -6,6 +6,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AuditLedger, publishLedger, signerFromSeed, verifyLedger, verifyPublishedLog } from '../../../src/index.ts'
 import { makeRoles } from '../../../src/open-store.ts'
+import { openPostgresStore } from '../../../src/stores/postgres/index.ts'
 import { clusterMissing, useCluster } from '../../helpers/postgres.ts'
 import { hurryingClock } from '../../helpers/postgres-ledger.ts'
 
@@ -195,6 +196,19 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
       expect(backwards).toEqual(seen.toReversed())
       expect((await ledger.stats()).size).toBe(all.length)
       await ledger.close()
+    })
+
+    test('reads headers in both ways over one connection', async () => {
+      const store = await openPostgresStore(url('auditor'), { readOnly: true })
+      const both: string[][] = []
+      for (const chunks of [store.read({ filter: {}, from: 0, before: 3, reverse: false, limit: 3 }), store.readHeaders!(0, 3)]) {
+        const seen: string[] = []
+        for await (const chunk of chunks) seen.push(...chunk.map(String))
+        both.push(seen)
+      }
+      expect(both[0]).toHaveLength(3)
+      expect(both[1]).toEqual(both[0])
+      await store.close()
     })
 
     test('and can not verify whole records, but publish the headers and verify what was published', async () => {
