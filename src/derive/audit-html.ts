@@ -33,7 +33,9 @@ function counts(title: string, figures: { readonly [name: string]: number }): st
 }
 
 function criteriaText(criteria: AuditReport['criteria']): string {
-  const said = Object.entries(criteria).map(([name, value]) => `${text(name)}: ${text(Array.isArray(value) ? value.join(', ') : String(value))}`)
+  const said = Object.entries(criteria).map(
+    ([name, value]) => `${text(name)}: ${text(Array.isArray(value) ? value.join(', ') : String(value))}`,
+  )
   return said.length === 0 ? 'all records' : said.join('; ')
 }
 
@@ -90,7 +92,8 @@ function outcomeClass(outcome: AuditRow['outcome']): string {
 
 function row(record: AuditRow): string {
   const policies = record.policies.map(
-    ({ policy, decision, reason }) => `<p>${text(policy)}: <b>${text(decision)}</b>${reason === null ? '' : `<br><small>${text(reason)}</small>`}</p>`,
+    ({ policy, decision, reason }) =>
+      `<p>${text(policy)}: <b>${text(decision)}</b>${reason === null ? '' : `<br><small>${text(reason)}</small>`}</p>`,
   )
   const approvals = record.approvals.map(
     ({ by, granted, at, reason, seq }) =>

@@ -92,17 +92,24 @@ const DECISIVE = ['PolicyDecided', 'ApprovalGranted', 'ApprovalDenied'] as const
 const DECISIONS_MAX = 500_000
 const ACTORS_MAX = 100_000
 
+/** What says of which record it is: where it names a hash, of the record with that hash alone. */
+interface About<Item> {
+  readonly hash: string | null
+  readonly item: Item
+}
+
 interface Decisions {
   /** By the `run_id` of the record that was decided about. */
-  readonly policies: Map<string, PolicyDecision[]>
-  readonly approvals: Map<string, Approval[]>
+  readonly policies: Map<string, About<PolicyDecision>[]>
+  readonly approvals: Map<string, About<Approval>[]>
   /** By the approval's own `run_id`: what it led to names it as its cause. */
   readonly approvalsById: Map<string, Approval>
 }
 
 function policyOf(decision: unknown, seq: number): PolicyDecision[] {
   if (!isObject(decision)) return []
-  const first = (...names: readonly string[]): string | null => names.reduce<string | null>((found, name) => found ?? textOf(decision[name]), null)
+  const first = (...names: readonly string[]): string | null =>
+    names.reduce<string | null>((found, name) => found ?? textOf(decision[name]), null)
   return [
     {
       policy: first('policy', 'policy_id', 'policy_name', 'name', 'rule', 'id'),
@@ -113,10 +120,11 @@ function policyOf(decision: unknown, seq: number): PolicyDecision[] {
   ]
 }
 
-/** The record that a decision is about: as its data say, else what led to it. */
-function aboutOf({ header, entry }: LedgerRecord): string | null {
+/** The record that a decision is about: as its data say, else what led to it; null where neither does. */
+function aboutOf({ header, entry }: LedgerRecord): { readonly run_id: string; readonly hash: string | null } | null {
   const about = entry?.['about']
-  return textOf(entry?.['run_id']) ?? textOf(isObject(about) ? about['run_id'] : about) ?? header.causation_id ?? null
+  if (isObject(about) && textOf(about['run_id']) !== null) return { run_id: about['run_id'] as string, hash: textOf(about['hash']) }
+  return header.causation_id === undefined ? null : { run_id: header.causation_id, hash: null }
 }
 
 function approvalOf({ header, entry, seq }: LedgerRecord): Approval {
@@ -129,10 +137,15 @@ function approvalOf({ header, entry, seq }: LedgerRecord): Approval {
   }
 }
 
-function push<Item>(map: Map<string, Item[]>, run_id: string, item: Item): void {
-  const items = map.get(run_id)
-  if (items === undefined) map.set(run_id, [item])
-  else items.push(item)
+function push<Item>(map: Map<string, About<Item>[]>, about: ReturnType<typeof aboutOf>, item: Item): void {
+  if (about === null) return
+  const items = map.get(about.run_id)
+  if (items === undefined) map.set(about.run_id, [{ hash: about.hash, item }])
+  else items.push({ hash: about.hash, item })
+}
+
+function about<Item>(map: ReadonlyMap<string, readonly About<Item>[]>, { run_id, hash }: LedgerRecord): Item[] {
+  return (map.get(run_id) ?? []).filter((each) => each.hash === null || each.hash === hash).map(({ item }) => item)
 }
 
 /** Of all records before `size`: who approved may stand outside the period that is asked for. @throws LedgerError `too_large` */
@@ -141,33 +154,37 @@ async function readDecisions(ledger: Ledger, size: number): Promise<Decisions> {
   let count = 0
   for await (const record of recordsBefore(ledger, { type: DECISIVE }, size)) {
     if (++count > DECISIONS_MAX)
-      throw new LedgerError('too_large', `the ledger has more than ${DECISIONS_MAX} decisions and approvals: a report holds them all at once`)
-    const about = aboutOf(record)
+      throw new LedgerError(
+        'too_large',
+        `the ledger has more than ${DECISIONS_MAX} decisions and approvals: a report holds them all at once`,
+      )
     if (record.header.type === 'PolicyDecided') {
-      if (about !== null) for (const policy of policyOf(record.entry, record.seq)) push(decisions.policies, about, policy)
+      for (const policy of policyOf(record.entry, record.seq)) push(decisions.policies, aboutOf(record), policy)
       continue
     }
     const approval = approvalOf(record)
     decisions.approvalsById.set(record.run_id, approval)
-    if (about !== null) push(decisions.approvals, about, approval)
+    push(decisions.approvals, aboutOf(record), approval)
   }
   return decisions
 }
 
 /** Those that are about this record, and the one that led to it, each once. */
-function approvalsOf({ header, run_id }: LedgerRecord, { approvals, approvalsById }: Decisions): Approval[] {
+function approvalsOf(record: LedgerRecord, { approvals, approvalsById }: Decisions): Approval[] {
+  const { header } = record
   if (header.type === 'ApprovalGranted' || header.type === 'ApprovalDenied') return []
   const led = header.causation_id === undefined ? undefined : approvalsById.get(header.causation_id)
-  const about = approvals.get(run_id) ?? []
-  return led === undefined || about.includes(led) ? [...about] : [led, ...about]
+  const later = about(approvals, record)
+  return led === undefined || later.includes(led) ? later : [led, ...later]
 }
 
-function policiesOf({ header, entry, run_id, seq }: LedgerRecord, { policies }: Decisions): PolicyDecision[] {
+function policiesOf(record: LedgerRecord, { policies }: Decisions): PolicyDecision[] {
+  const { header, entry, seq } = record
   const own = entry?.['policy_decisions']
   return [
     ...(Array.isArray(own) ? own.flatMap((decision) => policyOf(decision, seq)) : []),
     ...(header.type === 'PolicyDecided' ? policyOf(entry, seq) : []),
-    ...(policies.get(run_id) ?? []),
+    ...about(policies, record),
   ]
 }
 
@@ -249,7 +266,7 @@ function spelled(criteria: Criteria): Criteria {
 /**
  * The records that fit, with the policies and approvals that other records tell of them, and with the ledger's size, head,
  * root and last checkpoint. Memory grows with the actors and with the decisions, not with the records.
- * `formatAuditReport` makes a page of it or JSON.
+ * `auditReportHtml` makes a page of it, `auditReportJson` JSON.
  * @throws TypeError | RangeError | LedgerError `too_large`, and as reading
  */
 export async function auditReport(ledger: Ledger, { verify = false, now, ...criteria }: AuditReportOptions = {}): Promise<AuditReport> {

@@ -42,7 +42,8 @@ function timeOf(key: string, value: string | Date | undefined): string | null {
   if (value === undefined) return null
   const text = value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : String(value)
   const time = normalizeTime(text)
-  if (time === null) throw new RangeError(`${key} must be an RFC 3339 time with a zone, such as 2026-11-22T20:15:33Z, not ${JSON.stringify(text)}`)
+  if (time === null)
+    throw new RangeError(`${key} must be an RFC 3339 time with a zone, such as 2026-11-22T20:15:33Z, not ${JSON.stringify(text)}`)
   return time
 }
 

@@ -145,7 +145,10 @@ function spellingOf(usage: JsonObject): Spelling {
     if (!isThere(usage, ['prompt_tokens']) && (isThere(usage, beside.cached) || isThere(usage, beside.cacheWrites))) return beside
   }
   return (
-    INSIDE.find(({ input, output }) => isThere(usage, input) || isThere(usage, output)) ?? { ...NOTHING, total: ['total_tokens', 'totalTokens', 'totalTokenCount', 'total_token_count'] }
+    INSIDE.find(({ input, output }) => isThere(usage, input) || isThere(usage, output)) ?? {
+      ...NOTHING,
+      total: ['total_tokens', 'totalTokens', 'totalTokenCount', 'total_token_count'],
+    }
   )
 }
 

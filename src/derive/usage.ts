@@ -167,7 +167,8 @@ function byValues(a: readonly (string | null)[], b: readonly (string | null)[]):
 /** @throws RangeError */
 function requireColumns(by: readonly UsageColumn[]): void {
   for (const column of by) {
-    if (!USAGE_COLUMNS.includes(column)) throw new RangeError(`by ${JSON.stringify(column)} is none: it is one of ${USAGE_COLUMNS.join(', ')}`)
+    if (!USAGE_COLUMNS.includes(column))
+      throw new RangeError(`by ${JSON.stringify(column)} is none: it is one of ${USAGE_COLUMNS.join(', ')}`)
   }
   if (new Set(by).size < by.length) throw new RangeError('by names a column twice')
 }
@@ -225,4 +226,3 @@ export async function usage(ledger: Ledger, { by, type = 'AgentCallCompleted', .
   for await (const record of recordsBefore(ledger, { ...criteria, type }, size)) fold.add(record)
   return fold.result(size)
 }
-
