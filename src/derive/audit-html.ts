@@ -99,7 +99,7 @@ function row(record: AuditRow): string {
     ({ by, granted, at, reason, seq }) =>
       `<p>${granted ? 'granted' : '<b class="bad">denied</b>'} by ${text(by)}<br><small>${time(at)}, seq ${seq}${reason === null ? '' : `: ${text(reason)}`}</small></p>`,
   )
-  const what = record.type === 'AgentCallCompleted' ? '' : `<br><small>${text(record.type)}</small>`
+  const what = record.type === 'AgentCallCompleted' || record.type === record.action ? '' : `<br><small>${text(record.type)}</small>`
   return `<tr id="seq-${record.seq}"><td class="n">${record.seq}</td><td>${time(record.timestamp)}</td><td class="name">${text(record.actor)}</td><td class="name">${text(record.action)}${what}${record.withheld ? '<br><small>entry withheld</small>' : ''}</td><td class="${outcomeClass(record.outcome)}">${record.outcome}</td><td>${policies.join('')}</td><td>${approvals.join('')}</td><td class="name">${text(record.correlation_id ?? '')}</td><td><code>${record.hash.slice(0, 16)}</code></td></tr>\n`
 }
 

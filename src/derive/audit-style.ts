@@ -17,7 +17,11 @@ th { color: var(--dim); font-weight: 600; white-space: nowrap; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
 time { white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.name, td.long { overflow-wrap: anywhere; }
-td.name { max-width: 14rem; }
+.small td.name { max-width: 20rem; }
+table.records { table-layout: fixed; }
+.records td { overflow-wrap: anywhere; }
+.records th:nth-child(1) { width: 4.5rem; } .records th:nth-child(2) { width: 10rem; } .records th:nth-child(5) { width: 5rem; }
+.records th:nth-child(8) { width: 7.5rem; } .records th:nth-child(9) { width: 8.5rem; }
 td p { margin: 0 0 .3rem; overflow-wrap: anywhere; }
 small { color: var(--dim); }
 .good { color: var(--good); } .bad { color: var(--bad); } .open { color: var(--open); }
