@@ -82,6 +82,31 @@ export { importCortexJsonl, refusesCortexJsonl } from './ledger/import/cortex-js
 export type { CortexImportOptions, CortexImportReport } from './ledger/import/cortex-jsonl.ts'
 export { fileSource } from './ledger/import/source.ts'
 export type { ImportOptions, ImportProblem, ImportProgress, ImportReport, ImportSource } from './ledger/import/source.ts'
+export { usage, UsageFold, USAGE_COLUMNS } from './derive/usage.ts'
+export type { Latency, Usage, UsageColumn, UsageFigures, UsageGroup, UsageOptions } from './derive/usage.ts'
+export type { Tokens } from './derive/tokens.ts'
+export { timeline } from './derive/timeline.ts'
+export type { Timeline, TimelineKind, TimelineNode } from './derive/timeline.ts'
+export { currentState } from './derive/state.ts'
+export type { CurrentState, StateOptions, StateProjection } from './derive/state.ts'
+export { auditReport } from './derive/audit-report.ts'
+export type {
+  ActorSummary,
+  Approval,
+  AuditReport,
+  AuditReportOptions,
+  AuditRow,
+  AuditSummary,
+  PolicyDecision,
+} from './derive/audit-report.ts'
+export { auditReportHtml } from './derive/audit-html.ts'
+export { auditReportJson } from './derive/audit-json.ts'
+export { trainingExamples } from './derive/training.ts'
+export type { ChatExample, LeftOut, TrainingExample, TrainingOptions, TrainingSet, TrainingSource } from './derive/training.ts'
+export { trainingFile } from './derive/training-file.ts'
+export type { WriteText, WrittenFile } from './derive/training-file.ts'
+export type { ChatMessage, ChatToolCall } from './derive/chat-message.ts'
+export type { LedgerFacts } from './derive/source.ts'
 export { Witnesses } from './ledger/witnesses.ts'
 export type {
   CosignResult,

@@ -54,7 +54,7 @@ const COLUMNS: readonly (readonly [title: string, cell: (record: LedgerRecord, c
   ['entry_hash', ({ header }) => header.entry_hash],
 ]
 
-function quoted(cell: Cell): string {
+export function quoted(cell: Cell): string {
   const text = String(cell ?? '')
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }

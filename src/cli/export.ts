@@ -4,6 +4,7 @@ import type { AuditLedger } from '../index.ts'
 import type { Criteria } from '../ledger/query.ts'
 import { CSV_TITLES, csvRow } from './csv.ts'
 import { Misuse } from './errors.ts'
+import { checkTrainingOutput, exportTraining } from './export-training.ts'
 import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP, openingFor } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
@@ -15,6 +16,7 @@ import { counted, grouped, printable } from './text.ts'
 interface ExportOptions extends FilterOptions {
   readonly format?: string
   readonly output?: string
+  readonly corrected?: boolean
 }
 
 type Format = 'jsonl' | 'csv'
@@ -22,13 +24,17 @@ type Format = 'jsonl' | 'csv'
 export function addExport(program: Command, terminal: Terminal): void {
   const command = program
     .command('export')
-    .summary('write records as JSONL or CSV')
+    .summary('write records as JSONL or CSV, or examples for training')
     .description(
-      'Writes all records, or those that fit, in the order of the ledger. A whole JSONL export can be verified like the ledger itself.',
+      'Writes all records, or those that fit, in the order of the ledger. A whole JSONL export can be verified like the ledger itself. training-chat writes examples for fine-tuning, and a manifest beside them that names the records they were made of.',
     )
     .argument('[LEDGER]', LEDGER_ARGUMENT)
-    .option('--format <format>', 'jsonl: the record lines, byte for byte; csv: RFC 4180, without the content (default: jsonl)')
+    .option(
+      '--format <format>',
+      'jsonl: the record lines, byte for byte; csv: RFC 4180, without the content; training-chat: chat examples (default: jsonl)',
+    )
     .option('-o, --output <file>', 'a file, which is replaced when all is written; stdout if absent')
+    .option('--corrected', 'with training-chat: entries as later corrections have them')
   addTextOption(addFilterOptions(command))
     .addHelpText(
       'after',
@@ -36,18 +42,23 @@ export function addExport(program: Command, terminal: Terminal): void {
 
 Examples:
   $ cortex-ledger export ./audit --format jsonl -o audit.jsonl && cortex-ledger verify audit.jsonl
-  $ cortex-ledger export ./audit --format csv --outcome denied > denied.csv`,
+  $ cortex-ledger export ./audit --format csv --outcome denied > denied.csv
+  $ cortex-ledger export ./audit --format training-chat --outcome success -o examples.jsonl`,
     )
     .action(async (argument: string | undefined, options: ExportOptions) => {
       const location = locationOf(argument)
       const format = options.format ?? 'jsonl'
-      if (format !== 'jsonl' && format !== 'csv') throw new Misuse(`--format ${JSON.stringify(format)} is none: it is jsonl or csv`)
+      if (format !== 'jsonl' && format !== 'csv' && format !== 'training-chat')
+        throw new Misuse(`--format ${JSON.stringify(format)} is none: it is jsonl, csv or training-chat`)
       const criteria = criteriaOf(options)
       const file = options.output === undefined || options.output === '-' ? null : options.output
       if (file !== null) await refuseLedgerAsOutput(location, file)
+      if (options.corrected === true && format !== 'training-chat') throw new Misuse('--corrected goes with --format training-chat only')
+      const trainingTo = format === 'training-chat' ? await checkTrainingOutput(location, file, criteria) : null
       await withLedger(terminal, location, openingFor(criteria), async (ledger) => {
         await checkWords(ledger, criteria)
-        if (file === null) await exportTo(terminal, ledger, criteria, format, (text) => terminal.print(text))
+        if (format === 'training-chat') await exportTraining(terminal, ledger, criteria, trainingTo as string, options.corrected === true)
+        else if (file === null) await exportTo(terminal, ledger, criteria, format, (text) => terminal.print(text))
         else await exportToFile(terminal, ledger, criteria, format, file)
       })
     })

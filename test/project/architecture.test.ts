@@ -47,6 +47,7 @@ const sources = sourceFiles('src').map(read)
 const ROOMS = {
   'src/verify/': [],
   'src/ledger/': ['src/verify/'],
+  'src/derive/': ['src/verify/', 'src/ledger/'],
   'src/stores/sql/': ['src/verify/', 'src/ledger/'],
   'src/stores/tree/': ['src/verify/', 'src/ledger/'],
   'src/stores/jsonl/': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/tree/'],
@@ -73,10 +74,19 @@ const ROOMS = {
   'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts'],
   'src/open-publish.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts', 'src/open.ts'],
   'src/open-copy.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts'],
-  'src/index.ts': ['src/verify/', 'src/ledger/', 'src/open.ts', 'src/open-verify.ts', 'src/open-publish.ts', 'src/open-copy.ts'],
+  'src/index.ts': [
+    'src/verify/',
+    'src/ledger/',
+    'src/derive/',
+    'src/open.ts',
+    'src/open-verify.ts',
+    'src/open-publish.ts',
+    'src/open-copy.ts',
+  ],
   'src/cli/': [
     'src/verify/',
     'src/ledger/',
+    'src/derive/',
     'src/witness/',
     'src/open-store.ts',
     'src/open.ts',
