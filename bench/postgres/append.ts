@@ -45,8 +45,8 @@ async function rowOf(session: Session, server: Server, workload: Workload, manne
 
 export async function appendRows(session: Session, server: Server): Promise<Row[]> {
   const rows: Row[] = []
-  for (const workload of WORKLOADS) {
-    for (const manner of MANNERS) {
+  for (const workload of session.some(WORKLOADS)) {
+    for (const manner of session.some(MANNERS)) {
       rows.push(await rowOf(session, server, workload, manner))
       session.say(`postgres, append, ${workload}, ${manner.who}`)
     }

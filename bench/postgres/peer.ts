@@ -62,7 +62,7 @@ export async function peerRows(session: Session, server: Server): Promise<Result
   if ('missing' in installed) return [{ topic: 'postgres', what: NAME, absent: installed.missing, isFailure: false }]
   const payloads = writePayloads(session)
   const rows: Result[] = []
-  for (const workload of WORKLOADS) {
+  for (const workload of session.some(WORKLOADS)) {
     for (const manner of MANNERS) {
       const what = `${workload}, ${manner.who}`
       rows.push(await rowOf({ session, server, installed, payloads: payloads[workload], what }, manner))

@@ -10,13 +10,15 @@ import { writeAtOnce } from './writers.ts'
 import type { Writing, Written } from './writers.ts'
 
 const CALLERS = 64
-const PROCESSES = [2, 4, 8] as const
+/** Over so many processes. */
+const SPLITS = [2, 4, 8] as const
 const ROUNDS = 3
 
 export async function processRows(session: Session, server: Server): Promise<Row[]> {
   const payloads = writePayloads(session)
+  const splits = session.options.quick ? [2] : SPLITS
   const rows: Row[] = []
-  for (const workload of WORKLOADS) {
+  for (const workload of session.some(WORKLOADS)) {
     const of = (processes: number): Promise<Written> => {
       const times = { warmUp_ms: session.count(1000, 100), measured_ms: session.count(2000, 200) }
       const writing: Writing = { ...times, processes, callers: CALLERS / processes, payloads: payloads[workload], turns: 'as it is' }
@@ -24,7 +26,7 @@ export async function processRows(session: Session, server: Server): Promise<Row
     }
     const round = async (): Promise<Record<string, number>> => {
       const figures: Record<string, number> = { 'rate 1': (await of(1)).rate }
-      for (const processes of PROCESSES) {
+      for (const processes of splits) {
         const { rate, size, races } = await of(processes)
         Object.assign(figures, { [`rate ${processes}`]: rate, [`size ${processes}`]: size, [`races ${processes}`]: races })
       }
@@ -32,7 +34,7 @@ export async function processRows(session: Session, server: Server): Promise<Row
     }
     const series = await inRounds(session.count(ROUNDS, 1), round, false)
     const seriesOf = (name: string): readonly number[] => series[name] ?? []
-    for (const processes of PROCESSES) {
+    for (const processes of splits) {
       const size = median(seriesOf(`size ${processes}`))
       rows.push({
         topic: 'postgres',
