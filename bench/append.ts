@@ -4,7 +4,8 @@ import { AuditLedger } from '../src/index.ts'
 import type { Store } from '../src/ledger/store.ts'
 import { openJsonlStore } from '../src/stores/jsonl/index.ts'
 import { openSqliteStore } from '../src/stores/sqlite/index.ts'
-import { countBatches, readBatches } from './batches.ts'
+import { appendTo, appending, byCallers } from './appending.ts'
+import type { Manner } from './appending.ts'
 import type { Batch } from './batches.ts'
 import { inRounds, median } from './figures.ts'
 import { jsonlFloor, sqliteFloor } from './floors.ts'
@@ -12,21 +13,11 @@ import { atLeast } from './rows.ts'
 import type { Result, Row, Target } from './rows.ts'
 import { LEDGER_OPTIONS, STORES, timed } from './session.ts'
 import type { Session, StoreKind } from './session.ts'
-import { sampleCalls, sampleEvents, WORKLOADS } from './workloads.ts'
+import { sampleCalls, WORKLOADS } from './workloads.ts'
 import type { Workload } from './workloads.ts'
 
-const BATCH = 1000
 /** Fewer than elsewhere: these are the most rows, and the disk's moods make each of them long. */
 const ROUNDS = 5
-
-/** How records come: by so many callers, each of whom waits for its own, or 1,000 at once. */
-interface Manner {
-  readonly who: string
-  readonly callers: number | 'batches'
-  readonly usual: number
-  readonly quick: number
-  readonly hasTarget: boolean
-}
 
 const MANNERS: readonly Manner[] = [
   { who: '1 caller', callers: 1, usual: 400, quick: 30, hasTarget: false },
@@ -35,57 +26,6 @@ const MANNERS: readonly Manner[] = [
   { who: '512 callers', callers: 512, usual: 6144, quick: 512, hasTarget: false },
   { who: 'batches of 1,000', callers: 'batches', usual: 10_000, quick: 1000, hasTarget: true },
 ]
-
-/** `callers` at once, each of whom appends the next when its last one is durable. */
-async function byCallers(callers: number, count: number, append: (i: number) => Promise<unknown>): Promise<void> {
-  let next = 0
-  const caller = async (): Promise<void> => {
-    while (next < count) await append(next++)
-  }
-  await Promise.all(Array.from({ length: callers }, caller))
-}
-
-/** Makes the samples beforehand; what it returns does the work that is measured. */
-function appending(workload: Workload, { callers }: Manner, count: number): (ledger: AuditLedger) => Promise<void> {
-  if (workload === 'calls') {
-    const calls = sampleCalls(count)
-    if (callers !== 'batches') return (ledger) => byCallers(callers, count, (i) => ledger.record(calls[i]!))
-    return async (ledger) => {
-      for (let i = 0; i < count; i += BATCH) await Promise.all(calls.slice(i, i + BATCH).map((call) => ledger.record(call)))
-    }
-  }
-  const events = sampleEvents(count)
-  if (callers !== 'batches') return (ledger) => byCallers(callers, count, (i) => ledger.append(events[i]!.correlation_id, events[i]!))
-  return async (ledger) => {
-    for (let i = 0; i < count; i += BATCH) await ledger.append(`run-${i / BATCH}`, events.slice(i, i + BATCH))
-  }
-}
-
-interface Appended {
-  readonly seconds: number
-  /** Until the index has them too, from the first record on. */
-  readonly sustained: number
-  readonly batches: readonly Batch[]
-}
-
-async function appendTo(store: Store, append: (ledger: AuditLedger) => Promise<void>): Promise<Appended> {
-  const sizes: number[] = []
-  const ledger = await AuditLedger.open('memory:', { ...LEDGER_OPTIONS, store: countBatches(store, sizes) })
-  try {
-    // Neither record 0 nor starting the index's thread, which takes as long as some thousand records, is measured.
-    await ledger.append('warm-up', sampleEvents(BATCH))
-    await ledger.flush()
-    const { size } = await ledger.head()
-    sizes.length = 0
-    const seconds = await timed(() => append(ledger))
-    const start = performance.now()
-    await ledger.flush()
-    const sustained = seconds + (performance.now() - start) / 1000
-    return { seconds, sustained, batches: await readBatches(ledger, size, sizes) }
-  } finally {
-    await ledger.close()
-  }
-}
 
 interface Plan {
   readonly session: Session

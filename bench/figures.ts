@@ -39,12 +39,16 @@ export function spread(values: Series): string {
   return `${shown(median(values))} (${shown(Math.min(...values))} to ${shown(Math.max(...values))})`
 }
 
-/** Runs `round` to warm up (unless there is to be one alone) and then `count` times; what it measured, by name, one figure a round. */
+/**
+ * Runs `round` to warm up (unless there is to be one alone, or each warms up by itself) and then `count` times; what it
+ * measured, by name, one figure a round.
+ */
 export async function inRounds<Name extends string>(
   count: number,
   round: () => Promise<Readonly<Record<Name, number>>>,
+  warmsUp = count > 1,
 ): Promise<Readonly<Record<Name, number[]>>> {
-  if (count > 1) await round()
+  if (warmsUp) await round()
   const series = {} as Record<Name, number[]>
   for (let i = 0; i < count; i++) {
     for (const [name, value] of Object.entries(await round()) as [Name, number][]) (series[name] ??= []).push(value)

@@ -18,7 +18,8 @@ const BATCH = 1000
 const AT_ONCE = 4
 const RUN_IDS_KEPT = 1000
 
-async function fill(ledger: AuditLedger, records: number): Promise<string[]> {
+/** @returns some ids of what it put there */
+export async function fill(ledger: AuditLedger, records: number): Promise<string[]> {
   const run_ids: string[] = []
   const every = Math.max(1, Math.floor(records / RUN_IDS_KEPT))
   const append = async (first: number): Promise<void> => {

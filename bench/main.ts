@@ -10,6 +10,7 @@ import { openRows } from './open.ts'
 import { readOptions, USAGE } from './options.ts'
 import type { Options, Topic } from './options.ts'
 import { peerRows } from './peers.ts'
+import { postgresRows } from './postgres/index.ts'
 import { proofsRows } from './proofs.ts'
 import { queryRows } from './query.ts'
 import { describeRun, machineReadable, markdown } from './report.ts'
@@ -27,6 +28,7 @@ const MEASURE: Record<Topic, (session: Session, fixtures: Fixtures) => Promise<R
   proofs: proofsRows,
   memory: memoryRows,
   peers: peerRows,
+  postgres: postgresRows,
 }
 
 /** A topic that fails is a line of the results, and the others go on. */

@@ -9,7 +9,7 @@ import { run, STORES, whyItEnded } from './session.ts'
 import type { Session } from './session.ts'
 
 const PRELOAD = join(import.meta.dirname, 'programs/report-memory.mjs')
-const TARGET: Target = { of: 'highest', atMost: 200 }
+export const MEMORY_TARGET: Target = { of: 'highest', atMost: 200 }
 
 interface Measured {
   readonly megabytes: number
@@ -18,7 +18,7 @@ interface Measured {
 }
 
 /** Runs the compiled command, as users have it. */
-async function command(session: Session, args: readonly string[]): Promise<Measured> {
+export async function command(session: Session, args: readonly string[]): Promise<Measured> {
   return session.inFolder(async (folder) => {
     const peak = join(folder, 'peak')
     const bin = join(await session.built(), 'cli/bin.js')
@@ -31,7 +31,7 @@ async function command(session: Session, args: readonly string[]): Promise<Measu
 }
 
 /** Which of the checks that need memory were made at all. */
-function checksOf(stdout: string): string {
+export function checksOf(stdout: string): string {
   const { checks } = JSON.parse(stdout) as VerificationReport
   return `run_ids unique: ${checks.run_ids_unique.verdict}, stream versions: ${checks.stream_versions.verdict}`
 }
@@ -50,7 +50,7 @@ export async function memoryRows(session: Session, fixtures: Fixtures): Promise<
       floor.push((await command(session, ['--version'])).megabytes)
       note = `${shown(measured.seconds)} s${args.includes('--json') ? `; ${checksOf(measured.stdout)}` : ''}`
     }
-    rows.push({ topic: 'memory', what, unit: 'MB', ours, floor, target: TARGET, note })
+    rows.push({ topic: 'memory', what, unit: 'MB', ours, floor, target: MEMORY_TARGET, note })
     session.say(`memory, ${what}, ${shown(records)} events`)
   }
   for (const store of STORES) {

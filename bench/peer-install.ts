@@ -14,6 +14,20 @@ const EMMETT = [
   'async-retry@1.3.3',
   'commander@12.1.0',
 ]
+/** Likewise of its PostgreSQL store. */
+const EMMETT_POSTGRESQL = [
+  '@event-driven-io/emmett@0.42.0',
+  '@event-driven-io/emmett-postgresql@0.42.0',
+  '@event-driven-io/pongo@0.16.11',
+  '@event-driven-io/dumbo@0.12.7',
+  'pg@8.23.1',
+  'pg-connection-string@2.14.1',
+  'uuid@10.0.0',
+  'async-retry@1.3.3',
+  'ansis@3.17.0',
+  'cli-table3@0.6.5',
+  'commander@12.1.0',
+]
 const PINO = ['pino@10.4.0']
 const EVENTSOURCING = 'eventsourcing==9.5.6'
 
@@ -52,8 +66,9 @@ async function npmPeer(session: Session, name: string, packages: readonly string
     if (failed !== null) return { missing: `not to be had here: ${failed}` }
     writeFileSync(ready, packages.join('\n'))
   }
-  const command = await nodeThatLoads(folder, native ?? name)
-  if (command === null) return { missing: `no Node.js here loads ${native ?? name}` }
+  const main = native ?? packages.map((each) => each.replace(/@[^@]*$/, '')).find((each) => each.endsWith(name)) ?? name
+  const command = await nodeThatLoads(folder, main)
+  if (command === null) return { missing: `no Node.js here loads ${main}` }
   return { command, cwd: folder, env: {}, version: (await run(command, ['--version'])).stdout.trim() }
 }
 
@@ -69,6 +84,10 @@ async function nodeThatLoads(folder: string, name: string): Promise<string | nul
 
 export function installEmmett(session: Session): Promise<Installed> {
   return npmPeer(session, 'emmett', EMMETT, 'sqlite3')
+}
+
+export function installEmmettPostgresql(session: Session): Promise<Installed> {
+  return npmPeer(session, 'emmett-postgresql', EMMETT_POSTGRESQL, null)
 }
 
 export function installPino(session: Session): Promise<Installed> {

@@ -62,21 +62,23 @@ const PEERS: readonly Peer[] = [
   },
 ]
 
-interface Answer {
+export interface Answer {
   readonly seconds: number
   readonly kept: number
   readonly settings: string
 }
 
-type Outcome = Answer | { readonly crashed: string }
+export type Outcome = Answer | { readonly crashed: string }
 
-interface Work {
+export interface Work {
   readonly payloads: string
   readonly count: number
   readonly callers: Manner['callers']
+  /** Where there is a server. */
+  readonly url?: string
 }
 
-async function perform(session: Session, program: string, variant: string, by: Installed, work: Work): Promise<Outcome> {
+export async function perform(session: Session, program: string, variant: string, by: Installed, work: Work): Promise<Outcome> {
   if ('missing' in by) return { crashed: by.missing }
   return session.inFolder(async (folder) => {
     const task = JSON.stringify({ ...work, folder, variant })
@@ -90,6 +92,9 @@ async function perform(session: Session, program: string, variant: string, by: I
   })
 }
 
+/** Our own program, in a process of its own as the peers have one. */
+export const OURSELVES: Installed = { command: process.execPath, cwd: PROGRAMS, env: {}, version: process.version }
+
 interface Comparison {
   readonly peer: Peer
   readonly installed: Installed
@@ -101,7 +106,6 @@ interface Comparison {
 
 /** Rounds of the peer and of our stores in turn; a row for each of our stores. Where the peer crashes, the round is tried again. */
 async function besides(session: Session, { peer, installed, what, work, target }: Comparison): Promise<Result[]> {
-  const self: Installed = { command: process.execPath, cwd: PROGRAMS, env: {}, version: process.version }
   const main = join(await session.built(), 'index.js')
   const rounds = session.count(3, 1)
   const theirs: Answer[] = []
@@ -116,7 +120,7 @@ async function besides(session: Session, { peer, installed, what, work, target }
     }
     theirs.push(outcome)
     for (const [store, rates] of ours) {
-      const mine = await perform(session, 'ours.mjs', `${store} ${main}`, self, work)
+      const mine = await perform(session, 'ours.mjs', `${store} ${main}`, OURSELVES, work)
       if ('crashed' in mine) throw new Error(`ours: ${mine.crashed}`)
       rates.push(work.count / mine.seconds)
     }
@@ -138,7 +142,7 @@ async function besides(session: Session, { peer, installed, what, work, target }
   }))
 }
 
-function writePayloads(session: Session): Record<Workload, string> {
+export function writePayloads(session: Session): Record<Workload, string> {
   const folder = session.keptFolder()
   const write = (name: Workload, payloads: readonly object[]): string => {
     const path = join(folder, `${name}.json`)

@@ -12,7 +12,7 @@ import type { Session, StoreKind } from './session.ts'
 import { sampleCalls } from './workloads.ts'
 
 const CALLERS = 64
-const PROOFS = 200
+export const PROOFS = 200
 /** An inclusion proof, µs. */
 const PROOF_MAX = 2000
 
@@ -48,7 +48,7 @@ async function appendRow(session: Session, store: StoreKind): Promise<Row> {
 }
 
 /** µs for one inclusion proof, over proofs of records all through the ledger. */
-async function proofTime(location: string, count: number): Promise<number> {
+export async function proofTime(location: string, count: number): Promise<number> {
   const ledger = await AuditLedger.open(location, { readOnly: true })
   try {
     const { size } = await ledger.head()

@@ -9,10 +9,10 @@ import { smallRecords } from './options.ts'
 import { atMost } from './rows.ts'
 import type { Result, Row, Target } from './rows.ts'
 import { STORES, timed } from './session.ts'
-import type { Session, StoreKind } from './session.ts'
+import type { Session } from './session.ts'
 import { ACTORS, correlationOf, RARE_OUTCOME, RECORDS_OF_A_TASK } from './workloads.ts'
 
-interface Question {
+export interface Question {
   readonly what: string
   /** How often it is asked of each ledger in a round. */
   readonly times: number
@@ -24,11 +24,11 @@ interface Question {
 
 const PAGE = 100
 
-async function page(ledger: AuditLedger, query: Query): Promise<number> {
+export async function page(ledger: AuditLedger, query: Query): Promise<number> {
   return (await ledger.query({ ...query, limit: PAGE })).records.length
 }
 
-const QUESTIONS: readonly Question[] = [
+export const QUESTIONS: readonly Question[] = [
   {
     what: 'by correlation',
     times: 200,
@@ -59,11 +59,12 @@ const QUESTIONS: readonly Question[] = [
   },
 ]
 
-async function questionRow(
+/** The question asked of a large ledger, beside the same asked of a small one. */
+export async function questionRow(
   session: Session,
   { what, times, target, ask, finds }: Question,
-  [store, large, small]: readonly [StoreKind, Opened, Opened],
-): Promise<Row> {
+  [large, small]: readonly [Opened, Opened],
+): Promise<Omit<Row, 'topic'>> {
   const random = seededRandom(1)
   const count = session.count(times, 2)
   const micros = async ({ ledger, fixture }: Opened): Promise<number> => {
@@ -73,15 +74,15 @@ async function questionRow(
     return (seconds * 1_000_000) / count
   }
   const { ours, floor } = await inRounds(session.rounds, async () => ({ ours: await micros(large), floor: await micros(small) }))
-  return { topic: 'query', what: `${store}, ${what}`, unit: 'µs', ours, floor, target, note: `finds ${finds}` }
+  return { what, unit: 'µs', ours, floor, target, note: `finds ${finds}` }
 }
 
-interface Opened {
+export interface Opened {
   readonly ledger: AuditLedger
   readonly fixture: Fixture
 }
 
-async function openFixture(fixture: Fixture): Promise<Opened> {
+export async function openFixture(fixture: Fixture): Promise<Opened> {
   return { ledger: await AuditLedger.open(fixture.location, { readOnly: true }), fixture }
 }
 
@@ -92,7 +93,10 @@ export async function queryRows(session: Session, fixtures: Fixtures): Promise<R
   for (const store of STORES) {
     const large = await openFixture(await fixtures.get(store, records))
     const beside = await openFixture(await fixtures.get(store, small))
-    for (const question of QUESTIONS) rows.push(await questionRow(session, question, [store, large, beside]))
+    for (const question of QUESTIONS) {
+      const row = await questionRow(session, question, [large, beside])
+      rows.push({ topic: 'query', ...row, what: `${store}, ${row.what}` })
+    }
     await large.ledger.close()
     await beside.ledger.close()
     session.say(`query, ${store}, ${shown(records)} beside ${shown(small)}`)

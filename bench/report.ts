@@ -88,6 +88,11 @@ function sections(records: string, small: string): Record<Topic, Section> {
       floor: 'peer',
       says: 'Records a second, each in a process of its own, the same payloads; the floor is the peer, with its settings in the note.',
     },
+    postgres: {
+      title: 'PostgreSQL',
+      floor: 'beside it',
+      says: `Appending in records a second, beside the better of COPY and \`INSERT … SELECT unnest\` of the same columns into the same tables, one transaction for each of the same batches; beside Emmett in a process of its own; by several processes beside one. Queries in microseconds in a ledger of ${records}, beside one of ${small}. Verifying in records a second on one thread, beside JSONL of the same records.`,
+    },
   }
 }
 

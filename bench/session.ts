@@ -91,6 +91,11 @@ export class Session {
     return this.options.quick ? quick : usual
   }
 
+  /** All of them, or the last alone with `--quick`: where each one takes more time than its counts do. */
+  some<Item>(items: readonly Item[]): readonly Item[] {
+    return this.options.quick ? items.slice(-1) : items
+  }
+
   /** Progress, on stderr. */
   say(text: string): void {
     console.error(`${(process.uptime() / 60).toFixed(1).padStart(5)} min  ${text}`)

@@ -41,7 +41,7 @@ function verifyLines(bytes: Buffer, canonicalEntries: boolean): void {
   if (!report.ok) throw new Error(`the bench made a ledger that does not verify: ${JSON.stringify(report.problems[0])}`)
 }
 
-async function verifyAt(location: string, threads = 1): Promise<void> {
+export async function verifyAt(location: string, threads = 1): Promise<void> {
   const { ok } = await verifyLedger(location, { threads, remembered: false })
   if (!ok) throw new Error(`the bench made a ledger that does not verify: ${location}`)
 }
@@ -49,14 +49,19 @@ async function verifyAt(location: string, threads = 1): Promise<void> {
 /** A ledger of the sample in SQLite, and its lines. */
 async function sampleLedger(folder: string, workload: Workload, count: number): Promise<{ database: string; bytes: Buffer }> {
   const database = join(folder, 'ledger.db')
-  const ledger = await AuditLedger.open(database, LEDGER_OPTIONS)
+  return { database, bytes: await fillSample(database, workload, count) }
+}
+
+/** Makes a ledger of the sample there; resolves to its lines. */
+export async function fillSample(location: string, workload: Workload, count: number): Promise<Buffer> {
+  const ledger = await AuditLedger.open(location, LEDGER_OPTIONS)
   try {
     if (workload === 'calls')
       for (const calls of chunks(sampleCalls(count), 1000)) await Promise.all(calls.map((call) => ledger.record(call)))
     else for (const event of chunks(sampleEvents(count), 1000)) await ledger.append('run', event)
     const lines: string[] = []
     for await (const { line } of ledger.read()) lines.push(`${line}\n`)
-    return { database, bytes: Buffer.from(lines.join('')) }
+    return Buffer.from(lines.join(''))
   } finally {
     await ledger.close()
   }

@@ -4,7 +4,7 @@ import { answer, measure, payload, task } from './task.mjs'
 
 const [store, main] = task.variant.split(' ')
 const { AuditLedger } = await import(main)
-const location = join(task.folder, store === 'SQLite' ? 'ledger.db' : 'ledger')
+const location = task.url ?? join(task.folder, store === 'SQLite' ? 'ledger.db' : 'ledger')
 const ledger = await AuditLedger.open(location, { origin: 'example.com/bench', actor: 'bench', signer: null })
 
 const single = (i) => {

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
  * @property {string} payloads a JSON array of `{ stream, call }` or `{ stream, event }`
  * @property {number | 'batches'} callers so many that each wait for their own append, or batches of 1,000
  * @property {number} count payloads that are measured; as many others come first, so that tables are made and code is compiled
+ * @property {string} [url] of an empty database, where it is a server's
  * @property {string} variant which of its ways the program is to go
  */
 

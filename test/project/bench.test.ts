@@ -1,13 +1,15 @@
 /** The bench runs from end to end with tiny counts, and without a network: what it measures there means nothing. */
 import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { chmodSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { MISSING } from '../helpers/postgres-cluster.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const bench = join(import.meta.dirname, '../../bench')
 const run = promisify(execFile)
+if (MISSING !== null) console.log(`skipped: the bench of PostgreSQL: ${MISSING}`)
 
 interface Result {
   readonly topic: string
@@ -25,20 +27,42 @@ async function quickly(folder: string, ...args: readonly string[]): Promise<read
   return (JSON.parse(stdout) as { readonly results: readonly Result[] }).results
 }
 
+function requireFigures({ what, ours = [], floor = [] }: Result): void {
+  expect(ours.length, what).toBeGreaterThan(0)
+  expect(floor.length, what).toBe(ours.length)
+  expect(
+    [...ours, ...floor].every((figure) => Number.isFinite(figure)),
+    what,
+  ).toBe(true)
+}
+
 test('each topic gives its figures, and a bench leaves nothing behind', async () => {
   const folder = tempDir()
   const topics = ['append', 'verify', 'loop', 'query', 'open', 'proofs', 'memory']
   const results = await quickly(folder, '--only', topics.join(','))
   expect([...new Set(results.map(({ topic }) => topic))]).toEqual(topics)
-  for (const { what, ours = [], floor = [] } of results) {
-    expect(ours.length, what).toBeGreaterThan(0)
-    expect(floor.length, what).toBe(ours.length)
+  for (const result of results) requireFigures(result)
+  expect(readdirSync(folder)).toEqual([])
+})
+
+test.skipIf(MISSING !== null)('PostgreSQL gives its figures, its peer is named as missing, and no server is left behind', async () => {
+  const folder = tempDir()
+  // The server is another user's where this runs as root.
+  chmodSync(folder, 0o711)
+  const results = await quickly(folder, '--only', 'postgres')
+  const [peer, ...others] = results.filter(({ absent }) => absent !== undefined)
+  expect(peer?.absent).toMatch(/^not to be had here: /)
+  expect(others).toEqual([])
+  const measured = results.filter(({ absent }) => absent === undefined)
+  for (const what of ['append', 'in 2 processes', 'query', 'verify', 'proof', 'memory'])
     expect(
-      [...ours, ...floor].every((figure) => Number.isFinite(figure)),
+      measured.some((result) => result.what.includes(what)),
       what,
     ).toBe(true)
-  }
-  expect(readdirSync(folder)).toEqual([])
+  for (const result of measured) requireFigures(result)
+  expect(readdirSync(folder).filter((name) => name.startsWith('cortex-pg-') || name.startsWith('cortex-ledger-bench-'))).toEqual([
+    'cortex-ledger-bench-peers',
+  ])
 })
 
 test('peers that can not be had are named as missing', async () => {
