@@ -41,10 +41,6 @@ export class DecimalSum {
     return true
   }
 
-  addSum(other: DecimalSum): void {
-    this.#addUnits(other.#units, other.#scale)
-  }
-
   #addUnits(units: bigint, scale: number): void {
     if (scale > this.#scale) {
       this.#units *= 10n ** BigInt(scale - this.#scale)

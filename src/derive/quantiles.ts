@@ -39,34 +39,19 @@ export class Quantiles {
     const bounded = Math.min(value, VALUE_MAX)
     this.#count++
     if (bounded > this.#max) this.#max = bounded
-    if (this.#values === null) return this.#sketch(bounded, 1)
+    if (this.#values === null) return this.#sketch(bounded)
     this.#values.push(bounded)
     if (this.#values.length > EXACT_VALUES_MAX) this.#giveUpValues()
   }
 
-  addAll(other: Quantiles): void {
-    this.#count += other.#count
-    this.#max = Math.max(this.#max, other.#max)
-    if (other.#values === null) {
-      if (this.#values !== null) this.#giveUpValues()
-      for (const [bucket, count] of other.#buckets) this.#buckets.set(bucket, (this.#buckets.get(bucket) ?? 0) + count)
-      return
-    }
-    for (const value of other.#values) {
-      if (this.#values === null) this.#sketch(value, 1)
-      else this.#values.push(value)
-    }
-    if (this.#values !== null && this.#values.length > EXACT_VALUES_MAX) this.#giveUpValues()
-  }
-
   #giveUpValues(): void {
-    for (const value of this.#values ?? []) this.#sketch(value, 1)
+    for (const value of this.#values ?? []) this.#sketch(value)
     this.#values = null
   }
 
-  #sketch(value: number, count: number): void {
+  #sketch(value: number): void {
     const bucket = value < VALUE_MIN ? -Infinity : Math.ceil(Math.log(value) / LOG_GAMMA)
-    this.#buckets.set(bucket, (this.#buckets.get(bucket) ?? 0) + count)
+    this.#buckets.set(bucket, (this.#buckets.get(bucket) ?? 0) + 1)
   }
 
   /** @param percent above 0, up to 100 @returns null where there is no value */

@@ -15,19 +15,21 @@ export interface LedgerFacts {
   readonly head: string | null
   /** Root of the Merkle tree over them (RFC 6962), 64 hex. */
   readonly root: string
-  /** The last checkpoint that is kept with the ledger; it may cover fewer records. */
+  /** The last checkpoint that is kept with the ledger; it covers as many records, or fewer. */
   readonly checkpoint: SignedCheckpoint | null
 }
 
 /** @throws LedgerError as reading, and `damaged` where the tree can't be made of the records */
 export async function ledgerFacts(ledger: Ledger): Promise<LedgerFacts> {
+  // Before the head: one that is signed meanwhile would speak of records that are not in what is derived.
+  const checkpoint = await ledger.latestCheckpoint()
   const { size, hash } = await ledger.head()
   return {
     origin: ledger.origin,
     size,
     head: size === 0 ? null : hash,
     root: hashHex(await ledger.tree.root(size)),
-    checkpoint: await ledger.latestCheckpoint(),
+    checkpoint,
   }
 }
 
@@ -35,7 +37,11 @@ export async function ledgerFacts(ledger: Ledger): Promise<LedgerFacts> {
  * The records before position `size` that fit: what is derived in several readings has to be of the same records each
  * time, whatever is appended meanwhile.
  */
-export async function* recordsBefore(ledger: Ledger, criteria: Criteria, size: number): AsyncGenerator<LedgerRecord, void, undefined> {
+export async function* recordsBefore(
+  ledger: Pick<Ledger, 'scan'>,
+  criteria: Criteria,
+  size: number,
+): AsyncGenerator<LedgerRecord, void, undefined> {
   for await (const record of ledger.scan(criteria)) {
     if (record.seq >= size) return
     yield record

@@ -202,7 +202,7 @@ function arrange(all: readonly Placed[]): TimelineNode[] {
  * A list whose `depth` and `parent` make the tree. A call that recorded its start stands there once.
  * @throws LedgerError `too_large` beyond 200,000 records, and as reading
  */
-export async function timeline(ledger: Ledger, correlation_id: string): Promise<Timeline> {
+export async function timeline(ledger: Pick<Ledger, 'scan'>, correlation_id: string): Promise<Timeline> {
   const all: Placed[] = []
   for await (const record of ledger.scan({ correlation_id })) {
     if (all.length >= RECORDS_MAX)

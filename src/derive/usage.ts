@@ -20,6 +20,8 @@ export type UsageColumn = (typeof USAGE_COLUMNS)[number]
 
 /** More groups than these are nobody's to read, and take memory. */
 const GROUPS_MAX = 100_000
+/** Units of cost, which are what the records say: beyond these a cost is not read. */
+const UNITS_MAX = 100
 
 export interface UsageOptions extends Criteria {
   /** Unless said, everything is one group. */
@@ -116,7 +118,8 @@ class Sums {
     let isReadable = true
     for (const [unit, value] of costsOf(usage)) {
       const sum = this.#cost.get(unit) ?? new DecimalSum()
-      if (sum.add(value)) this.#cost.set(unit, sum)
+      const hasRoom = this.#cost.has(unit) || this.#cost.size < UNITS_MAX
+      if (hasRoom && sum.add(value)) this.#cost.set(unit, sum)
       else isReadable = false
     }
     return isReadable
@@ -220,7 +223,10 @@ export class UsageFold {
  * `AgentCallCompleted`, unless `type` says otherwise. docs/guides/deriving.md tells how tokens and costs are read.
  * @throws TypeError | RangeError | LedgerError `too_large`, and as reading
  */
-export async function usage(ledger: Ledger, { by, type = 'AgentCallCompleted', ...criteria }: UsageOptions = {}): Promise<Usage> {
+export async function usage(
+  ledger: Pick<Ledger, 'scan' | 'head'>,
+  { by, type = 'AgentCallCompleted', ...criteria }: UsageOptions = {},
+): Promise<Usage> {
   const fold = new UsageFold(by)
   const { size } = await ledger.head()
   for await (const record of recordsBefore(ledger, { ...criteria, type }, size)) fold.add(record)

@@ -165,6 +165,15 @@ test('misuse is told', async () => {
   expect((await usage(ledger, { by: ['model'] })).total).toMatchObject({ calls: 0, latency_ms: { p50: null, count: 0 }, cost: {} })
 })
 
+test('a currency a call does not fill the memory', async () => {
+  await using ledger = await AuditLedger.open('memory:', { origin: 'example.com/u', signer: null })
+  for (let n = 0; n < 103; n++) {
+    await ledger.record({ agent_name: 'a', method_name: 'm', usage: { cost: '1', currency: `C${n}` } })
+  }
+  const { total } = await usage(ledger)
+  expect([Object.keys(total.cost).length, total.unreadable]).toEqual([100, 3])
+})
+
 test('what is withheld or can not be read is counted apart, and what an import did not time has no latency', async () => {
   const folder = join(tempDir(), 'audit')
   const ledger = await AuditLedger.open(folder, { origin: 'example.com/u', signer: null })
