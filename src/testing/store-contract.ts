@@ -15,6 +15,7 @@ import { byteCases, readCases } from './contract/read-cases.ts'
 import { idempotencyCases, recordCases } from './contract/record-cases.ts'
 import { clockCases, streamCases } from './contract/stream-cases.ts'
 import { replicaCases } from './contract/replica-cases.ts'
+import { subscriptionCases } from './contract/subscription-cases.ts'
 import { treeCases } from './contract/tree-cases.ts'
 
 /** By what they are about: first the port alone, then the whole ledger on the store. */
@@ -32,6 +33,7 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],
   ['ledger conditions', conditionCases],
+  ['ledger subscriptions', subscriptionCases],
   ['ledger clock', clockCases],
   ['ledger query', queryCases],
   ['ledger flow', flowCases],
