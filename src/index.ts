@@ -45,7 +45,7 @@ export {
 export type { RecordReference } from './ledger/built-in-events.ts'
 export type { CorrectedRecord } from './ledger/corrections.ts'
 export type { Subscription, SubscribeOptions } from './ledger/subscription.ts'
-export type { AsOf, LedgerView } from './ledger/view.ts'
+export type { AsOf, LedgerView, Replayable, StateAsOf } from './ledger/view.ts'
 export type { EventsRange, EventsRead } from './ledger/event-reading.ts'
 export type { EventQuery, EventTypeName } from './ledger/conditions.ts'
 export type { LedgerContext } from './ledger/context.ts'

@@ -44,6 +44,22 @@ function earlier(a: string | undefined, b: string | undefined): string | undefin
   return a < b ? a : b
 }
 
+/** What a state is made of: `defineProjection` gives one. */
+export interface Replayable<State> {
+  /** Types of the events that count. */
+  readonly types: readonly string[]
+  readonly filter: RecordFilter
+  /** The state before any event. */
+  start(): State
+  apply(state: State, record: LedgerRecord): State
+}
+
+export interface StateAsOf<State> {
+  readonly state: State
+  /** Of the last record that went into it; -1 where none did. */
+  readonly position: number
+}
+
 interface Bounds {
   readonly until: string | undefined
   readonly recorded_until: string | undefined
@@ -139,6 +155,19 @@ export class LedgerView {
     const filter = this.#bounded(asFilter(criteria))
     const text = textOf(criteria)
     return text === null ? this.#store.tally(column, filter) : this.#search.tally(column, text, filter)
+  }
+
+  /** The state that follows from what was known then, by replaying it. @param stream only events of this stream */
+  async load<State>(projection: Replayable<State>, { stream }: { readonly stream?: string | undefined } = {}): Promise<StateAsOf<State>> {
+    const { types, filter } = projection
+    let state = projection.start()
+    let position = -1
+    const selected = this.#bounded({ type: types, ...filter, ...(stream === undefined ? {} : { stream: [stream] }) })
+    for await (const record of this.#records({ ...EVERYTHING, filter: selected })) {
+      state = projection.apply(state, record)
+      position = record.seq
+    }
+    return { state, position }
   }
 
   /** The record of this run_id. */
