@@ -207,10 +207,21 @@ export const viewCases: readonly Scenario[] = [
       const ending = Array.from({ length: count }, () => ledger.call(info, () => 'done', { capture: 'start-and-end' }))
       await Promise.all(ending)
       clock.set(at(200))
-      const calls = [1, 2].map((n) => ledger.call({ ...info, correlation_id: `task-${n}` }, () => held, { capture: 'start-and-end' }))
+      const calls: Promise<void>[] = []
+      const running = [1, 2].map(
+        (n) =>
+          new Promise<void>((resolve) => {
+            const call = (): Promise<void> => {
+              resolve()
+              return held
+            }
+            calls.push(ledger.call({ ...info, correlation_id: `task-${n}` }, call, { capture: 'start-and-end' }))
+          }),
+      )
       await ledger.call(info, () => 'done')
       await ledger.flush()
-      while ((await ledger.count({ type: 'AgentCallStarted' })) < count + 2) await new Promise((resolve) => setTimeout(resolve, 1))
+      // A call runs when its start is recorded.
+      await Promise.all(running)
       const open = await recordsOf(ledger.openCalls())
       assert.deepEqual(
         open.map(({ header }) => header.correlation_id),
