@@ -34,13 +34,24 @@ export type { CallHandle, CallInfo, CallOptions } from './ledger/call.ts'
 export type { EventInput, Mask, RecordOptions } from './ledger/draft.ts'
 export { defineEvent } from './ledger/events.ts'
 export type { EventDefinition, EventMeta, EventOptions, StandardSchema, TypedEvent, Upcaster } from './ledger/events.ts'
+export {
+  ApprovalDenied,
+  ApprovalGranted,
+  EntryAnnotated,
+  EntryCorrected,
+  PolicyDecided,
+  ToolCallCompleted,
+} from './ledger/built-in-events.ts'
+export type { RecordReference } from './ledger/built-in-events.ts'
+export type { CorrectedRecord } from './ledger/corrections.ts'
+export type { Subscription, SubscribeOptions } from './ledger/subscription.ts'
+export type { AsOf, LedgerView, Replayable, StateAsOf } from './ledger/view.ts'
 export type { EventsRange, EventsRead } from './ledger/event-reading.ts'
 export type { EventQuery, EventTypeName } from './ledger/conditions.ts'
 export type { LedgerContext } from './ledger/context.ts'
 export type { AppendConditions, AppendEventsOptions, StreamEvents } from './ledger/recording.ts'
 export type { JsonObject, JsonValue, LedgerEntry, LedgerEntryInput, ParseResult } from './ledger/entry.ts'
 export type { AuditOptions } from './ledger/audit.ts'
-export type { QueryPage } from './ledger/ledger.ts'
 export type { LedgerStats } from './ledger/stats.ts'
 export type { LedgerWarning } from './ledger/warning.ts'
 export type { CheckpointOptions, SignedCheckpoint } from './ledger/checkpoints.ts'
@@ -51,7 +62,7 @@ export type { ExpectedVersion, Inclusion, Receipt } from './ledger/plan.ts'
 export { checkProof } from './ledger/check.ts'
 export type { ProofTrust } from './ledger/check.ts'
 export type { Disclosure, ProofRequest, ProveOptions } from './ledger/prove.ts'
-export type { Criteria, Query, ReadRange } from './ledger/query.ts'
+export type { Criteria, Query, QueryPage, ReadRange } from './ledger/query.ts'
 export type { BatchLimits, QueueLimits } from './ledger/queue.ts'
 export type {
   AppendOptions,

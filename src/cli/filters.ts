@@ -1,9 +1,7 @@
 /** The options by which records are chosen; the same for query, tail and export. */
 import type { Command } from 'commander'
-import { asFilter } from '../ledger/query.ts'
 import type { Criteria } from '../ledger/query.ts'
-import { fitsFilter, indexedName, isEmptyFilter } from '../ledger/filter.ts'
-import type { AuditLedger, LedgerRecord, OpenOptions } from '../index.ts'
+import type { AuditLedger, OpenOptions } from '../index.ts'
 import { OUTCOMES } from '../verify/header.ts'
 import type { Outcome } from '../verify/header.ts'
 import { normalizeTime } from '../verify/time.ts'
@@ -115,18 +113,6 @@ export function criteriaOf(options: FilterOptions): Criteria {
     ...(options.recordedSince !== undefined && { recorded_since: timeOf('--recorded-since', options.recordedSince) }),
     ...(options.recordedUntil !== undefined && { recorded_until: timeOf('--recorded-until', options.recordedUntil) }),
     ...(options.text !== undefined && { text: options.text }),
-  }
-}
-
-/** The same choice for records that come one by one. */
-export function chooser(criteria: Criteria): (record: LedgerRecord) => boolean {
-  const filter = asFilter(criteria)
-  if (isEmptyFilter(filter)) return () => true
-  // Only these two look into the entry, which costs parsing it.
-  const looksInside = filter.provider !== undefined || filter.model !== undefined
-  return (record) => {
-    const entry = looksInside ? record.entry : null
-    return fitsFilter(filter, record.header, indexedName(entry?.['provider_name']), indexedName(entry?.['model_name']))
   }
 }
 

@@ -1,9 +1,9 @@
 /** `cortex-ledger tail`: the last records, and with -f those that any process adds from then on. */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import type { Command } from 'commander'
 import type { AuditLedger, LedgerRecord } from '../index.ts'
 import type { Criteria } from '../ledger/query.ts'
-import { addFilterOptions, chooser, criteriaOf, FILTER_HELP, integerOf } from './filters.ts'
+import { addFilterOptions, criteriaOf, FILTER_HELP, integerOf } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { recordLine } from './records.ts'
@@ -18,7 +18,6 @@ interface TailOptions extends FilterOptions {
 const LINES_DEFAULT = 10
 /** As many as one page of a query may have. */
 const LINES_MAX = 10_000
-const POLL_MS = 100
 
 export function addTail(program: Command, terminal: Terminal): void {
   const command = program
@@ -42,7 +41,7 @@ export function addTail(program: Command, terminal: Terminal): void {
       await withLedger(terminal, location, { readOnly: true }, async (ledger) => {
         const next = await printLast(ledger, criteria, Math.min(lines, LINES_MAX), show)
         await terminal.flush()
-        if (options.follow === true) await follow(terminal, ledger, chooser(criteria), next, show)
+        if (options.follow === true) await follow(terminal, ledger, criteria, next, show)
       })
     })
 }
@@ -62,11 +61,11 @@ async function printLast(
   return Math.max(size, (records[0]?.seq ?? -1) + 1)
 }
 
-/** Looks at the head ten times a second: the same for every store, and for writers in other processes. */
+/** Follows what any process adds, until it is told to stop. */
 async function follow(
   terminal: Terminal,
   ledger: AuditLedger,
-  fits: (record: LedgerRecord) => boolean,
+  criteria: Criteria,
   from: number,
   show: (record: LedgerRecord) => Promise<void>,
 ): Promise<void> {
@@ -74,20 +73,15 @@ async function follow(
   const stop = (): void => interrupted.abort()
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
-  const { signal } = interrupted
-  let next = from
   try {
-    while (!signal.aborted) {
-      const { size } = await ledger.head()
-      if (size > next) {
-        for await (const record of ledger.read({ from: next })) {
-          if (signal.aborted) break
-          if (fits(record)) await show(record)
-          next = record.seq + 1
-        }
-        await terminal.flush()
-      }
-      await sleep(POLL_MS, undefined, { signal }).catch(() => {})
+    const records = ledger.subscribe({ from, filter: criteria, signal: interrupted.signal })
+    for (let next = records.next(); ;) {
+      // What was printed is shown before more is waited for.
+      const isThere = await Promise.race([next.then(() => true), turnOfTheLoop(false)])
+      if (!isThere) await terminal.flush()
+      const { value, done } = await next
+      if (done === true) return
+      next = show(value).then(() => records.next())
     }
   } finally {
     process.removeListener('SIGINT', stop)

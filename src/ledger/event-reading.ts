@@ -16,7 +16,12 @@ export interface EventsRange {
 }
 
 /** The records of several readings in the order of position, each once. */
-async function* merged(store: Store, filters: readonly RecordFilter[], from: number, before: number): AsyncGenerator<LedgerRecord> {
+export async function* mergedRecords(
+  store: Store,
+  filters: readonly RecordFilter[],
+  from: number,
+  before: number,
+): AsyncGenerator<LedgerRecord, void, undefined> {
   const readings = await Promise.all(
     filters.map(async (filter) => {
       const records = recordsOf(store, filter, from, before)
@@ -58,6 +63,6 @@ export async function readEvents(
   // The end is taken first: what comes meanwhile is behind `head`, and an append with it as `after` is refused.
   const { size } = (await store.state({ streams: [], run_ids: [] })).head
   const events: LedgerRecord[] = []
-  for await (const record of merged(store, filters, after + 1, size)) events.push(record)
+  for await (const record of mergedRecords(store, filters, after + 1, size)) events.push(record)
   return { events, head: size - 1 }
 }

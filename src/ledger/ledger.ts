@@ -13,6 +13,7 @@ import type { SignedCheckpoint } from './checkpoints.ts'
 import type { AppendCondition, EventQuery } from './conditions.ts'
 import { runInContext } from './context.ts'
 import type { LedgerContext } from './context.ts'
+import type { CorrectedRecord } from './corrections.ts'
 import type { Draft, EventInput, RecordOptions } from './draft.ts'
 import type { LedgerEntryInput } from './entry.ts'
 import { LedgerError } from './errors.ts'
@@ -24,28 +25,23 @@ import type { KeyToAdd, RetireOptions } from './key-records.ts'
 import type { LedgerParts } from './parts.ts'
 import type { Inclusion, Receipt, StreamExpectation } from './plan.ts'
 import type { ProofRequest, ProveOptions } from './prove.ts'
-import { asFilter, asRange, asSelection, formatCursor, formatRankCursor, textOf } from './query.ts'
-import type { AskedPage, Criteria, Query, ReadRange } from './query.ts'
-import { LedgerRecord } from './record.ts'
+import { HeadWatch } from './head-watch.ts'
+import type { Criteria, Query, QueryPage, ReadRange } from './query.ts'
+import type { LedgerRecord } from './record.ts'
 import { Recording } from './recording.ts'
 import type { AppendConditions, AppendEventsOptions, StreamEvents } from './recording.ts'
 import { writerOver } from './rotation.ts'
 import { storedStats } from './stats.ts'
 import type { LedgerStats } from './stats.ts'
-import { TALLY_COLUMNS } from './store.ts'
-import type { Head, Selection, Store, TallyColumn } from './store.ts'
+import type { Head, Store, TallyColumn } from './store.ts'
+import { Subscription } from './subscription.ts'
+import type { SubscribeOptions } from './subscription.ts'
 import type { TextIndex } from './text.ts'
 import { TextSearch } from './text-search.ts'
 import { LedgerTree } from './tree.ts'
+import { boundsOf, LedgerView } from './view.ts'
+import type { AsOf } from './view.ts'
 import type { Writer } from './writer.ts'
-
-export interface QueryPage {
-  readonly records: readonly LedgerRecord[]
-  /** Give it to the next query for the next page; null where this is the last. */
-  readonly cursor: string | null
-}
-
-const EVERYTHING: Selection = { filter: {}, from: 0, before: Infinity, reverse: false, limit: Infinity }
 
 export class Ledger {
   readonly origin: string | null
@@ -57,6 +53,9 @@ export class Ledger {
   readonly #keys: LedgerKeys
   readonly #text: TextIndex | null
   readonly #search: TextSearch
+  readonly #watch: HeadWatch
+  /** All of it, as it is known now. */
+  readonly #all: LedgerView
   readonly #captures: Captures
   readonly #tree: LedgerTree
   readonly #checkpoints: Checkpoints
@@ -69,6 +68,8 @@ export class Ledger {
     this.keyFile = parts.keyFile
     this.#text = parts.text ?? null
     this.#search = new TextSearch(parts.store, this.#text)
+    this.#watch = new HeadWatch(parts.store)
+    this.#all = new LedgerView(parts.store, this.#search)
     this.#tree = new LedgerTree(parts.store)
     this.#checkpoints = checkpointsOf(parts, this.#tree)
     this.#writer = writerOver(parts.store, parts.drafting, {
@@ -76,6 +77,7 @@ export class Ledger {
       batch: parts.batch,
       signing: parts.signing,
       answered: (size, records) => {
+        this.#watch.appended(size, records)
         this.#text?.follow(size)
         if (parts.followsTree) this.#tree.follow(records)
         this.#checkpoints.follow(size)
@@ -161,10 +163,8 @@ export class Ledger {
   }
 
   /** Records in the order of position, in bounded memory. @throws TypeError | RangeError | LedgerError */
-  async *read(range: ReadRange = {}): AsyncGenerator<LedgerRecord, void, undefined> {
-    for await (const chunk of this.#store.read(asRange(range))) {
-      for (const line of chunk) yield new LedgerRecord(line)
-    }
+  read(range: ReadRange = {}): AsyncGenerator<LedgerRecord, void, undefined> {
+    return this.#all.read(range)
   }
 
   /**
@@ -177,56 +177,52 @@ export class Ledger {
   }
 
   /** All records that fit, in the order of position, in bounded memory: what `query` gives page by page. */
-  async *scan(criteria: Criteria = {}): AsyncGenerator<LedgerRecord, void, undefined> {
-    const filter = asFilter(criteria)
-    const text = textOf(criteria)
-    if (text !== null) return yield* this.#search.scan(text, filter)
-    for await (const chunk of this.#store.read({ ...EVERYTHING, filter })) {
-      for (const line of chunk) yield new LedgerRecord(line)
-    }
+  scan(criteria: Criteria = {}): AsyncGenerator<LedgerRecord, void, undefined> {
+    return this.#all.scan(criteria)
   }
 
   /** One page of the records that fit. @throws TypeError | RangeError | LedgerError */
-  async query(query: Query = {}): Promise<QueryPage> {
-    const asked = asSelection(query)
-    const { selection, order, limit, text } = asked
-    if (text !== null || order === 'rank') return this.#pageByWords(asked, text ?? '')
-    const records: LedgerRecord[] = []
-    for await (const chunk of this.#store.read(selection)) {
-      for (const line of chunk) records.push(new LedgerRecord(line))
-    }
-    const more = records.length > limit
-    if (more) records.pop()
-    return { records, cursor: more ? formatCursor(order, (records.at(-1) as LedgerRecord).seq) : null }
-  }
-
-  async #pageByWords({ selection, order, limit, offset }: AskedPage, text: string): Promise<QueryPage> {
-    const { found, size } = await this.#search.page({ text, order, selection, offset })
-    const page = found.slice(0, limit)
-    const records = page.map(({ record }) => record)
-    const last = page.at(-1)
-    if (found.length <= limit || last === undefined) return { records, cursor: null }
-    return { records, cursor: order === 'rank' ? formatRankCursor(size, last.place + 1) : formatCursor(order, last.record.seq) }
+  query(query: Query = {}): Promise<QueryPage> {
+    return this.#all.query(query)
   }
 
   /** How many records fit. */
-  async count(criteria: Criteria = {}): Promise<number> {
-    const filter = asFilter(criteria)
-    const text = textOf(criteria)
-    return text === null ? this.#store.count(filter) : this.#search.count(text, filter)
+  count(criteria: Criteria = {}): Promise<number> {
+    return this.#all.count(criteria)
   }
 
   /** How many records fit, by the values of a column. */
-  async tally(column: TallyColumn, criteria: Criteria = {}): Promise<ReadonlyMap<string, number>> {
-    if (!TALLY_COLUMNS.includes(column)) throw new RangeError(`column must be one of ${TALLY_COLUMNS.join(', ')}`)
-    const filter = asFilter(criteria)
-    const text = textOf(criteria)
-    return text === null ? this.#store.tally(column, filter) : this.#search.tally(column, text, filter)
+  tally(column: TallyColumn, criteria: Criteria = {}): Promise<ReadonlyMap<string, number>> {
+    return this.#all.tally(column, criteria)
+  }
+
+  /**
+   * All records from a position on that fit, then those that come, from any process, each once and in order, until the
+   * signal or `close`. Whoever is slow is waited for; `after` goes on where another subscription ended.
+   * @throws TypeError | RangeError; what goes wrong later, `next` tells
+   */
+  subscribe(options: SubscribeOptions = {}): Subscription {
+    return new Subscription(this.#store, this.#watch, options)
+  }
+
+  /** The ledger as it was known at `recordedAt` about what had happened at `happenedAt`. @throws TypeError | RangeError */
+  asOf(asOf: AsOf): LedgerView {
+    return new LedgerView(this.#store, this.#search, boundsOf(asOf))
+  }
+
+  /** A record with its corrections and annotations; the first record stays. @throws LedgerError `not_found` */
+  corrected(about: string | LedgerRecord): Promise<CorrectedRecord> {
+    return this.#all.corrected(about)
+  }
+
+  /** Calls that started and have not ended, or never will (`capture: 'start-and-end'`). */
+  openCalls(): AsyncGenerator<LedgerRecord, void, undefined> {
+    return this.#all.openCalls()
   }
 
   /** The record of this run_id. */
-  async get(run_id: string): Promise<LedgerRecord | undefined> {
-    return (await this.query({ run_id, limit: 1 })).records[0]
+  get(run_id: string): Promise<LedgerRecord | undefined> {
+    return this.#all.get(run_id)
   }
 
   /** The record at this position. */
@@ -354,9 +350,11 @@ export class Ledger {
         await this.#checkpoints.close()
       } finally {
         forgetAtExit(this.#writer)
+        const watched = this.#watch.close()
         await this.#tree.close()
         await this.#text?.close()
         await this.#store.close()
+        await watched
       }
     })()
     return this.#closing

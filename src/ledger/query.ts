@@ -3,6 +3,7 @@ import { OUTCOMES } from '../verify/header.ts'
 import type { Outcome } from '../verify/header.ts'
 import { normalizeTime } from '../verify/time.ts'
 import { LIMITS } from './limits.ts'
+import type { LedgerRecord } from './record.ts'
 import type { RecordFilter, Selection } from './store.ts'
 import type { TextOrder } from './text.ts'
 
@@ -45,6 +46,12 @@ export interface Query extends Criteria {
   readonly cursor?: string | null | undefined
 }
 
+export interface QueryPage {
+  readonly records: readonly LedgerRecord[]
+  /** Give it to the next query for the next page; null where this is the last. */
+  readonly cursor: string | null
+}
+
 export interface ReadRange {
   /** First position, inclusive. In reverse, reading goes down from here. */
   readonly from?: number | undefined
@@ -69,7 +76,8 @@ function asList(key: string, value: unknown): readonly string[] {
   return list as readonly string[]
 }
 
-function asTime(key: string, value: string | Date): string {
+/** @throws RangeError */
+export function asTime(key: string, value: string | Date): string {
   const time = normalizeTime(value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : String(value))
   if (time === null)
     throw new RangeError(`${key} must be an RFC 3339 time with a zone, such as 2026-11-22T20:15:33Z, not ${JSON.stringify(value)}`)

@@ -222,6 +222,12 @@ export interface Store {
   /** For a process that is exiting, where nothing asynchronous runs any more; absent where a store can't. */
   readonly atExit?: ExitAppender
 
+  /**
+   * Yields now and then when somebody may have appended, until the signal is aborted. Only a hint: it may come late, too
+   * often or not at all, so whoever waits also looks by itself. Absent where nothing is known before one looks.
+   */
+  watch?(signal: AbortSignal): AsyncIterable<void>
+
   /** Lines without line feed, in chunks of bounded size, each record one exact line. */
   read(selection: Selection): AsyncIterable<readonly Uint8Array[]>
   /** All records from `from` up to and without `before` as lines that withhold their entry, where that is less to read. */

@@ -1,6 +1,7 @@
 /** A ledger in the memory of one process, gone when it ends: for tests, and to try things out. The plainest reading of the port. */
 import { LedgerError } from '../ledger/errors.ts'
 import { fitsFilter } from '../ledger/filter.ts'
+import { hintsUntil } from '../ledger/hints.ts'
 import { replicaInMemory } from '../ledger/replica-mark.ts'
 import type {
   AuditRange,
@@ -35,6 +36,7 @@ export function openMemoryStore(): Store {
   const kept: Kept[] = []
   const seqOfRun = new Map<string, number>()
   const versionOfStream = new Map<string, number>()
+  const watchers = new Set<() => void>()
   let bytes = 0
   let closed = false
 
@@ -108,6 +110,14 @@ export function openMemoryStore(): Store {
         })
       }
       for (const record of records) keep(record)
+      for (const hint of watchers) hint()
+    },
+
+    watch(signal: AbortSignal): AsyncIterable<void> {
+      return hintsUntil(signal, (hint) => {
+        watchers.add(hint)
+        return () => void watchers.delete(hint)
+      })
     },
 
     async *read(selection: Selection): AsyncGenerator<readonly Uint8Array[]> {

@@ -15,7 +15,10 @@ import { byteCases, readCases } from './contract/read-cases.ts'
 import { idempotencyCases, recordCases } from './contract/record-cases.ts'
 import { clockCases, streamCases } from './contract/stream-cases.ts'
 import { replicaCases } from './contract/replica-cases.ts'
+import { subscriptionCases } from './contract/subscription-cases.ts'
+import { raceCases } from './contract/race-cases.ts'
 import { treeCases } from './contract/tree-cases.ts'
+import { viewCases } from './contract/view-cases.ts'
 
 /** By what they are about: first the port alone, then the whole ledger on the store. */
 const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[] = [
@@ -32,6 +35,9 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],
   ['ledger conditions', conditionCases],
+  ['ledger races', raceCases],
+  ['ledger subscriptions', subscriptionCases],
+  ['ledger views', viewCases],
   ['ledger clock', clockCases],
   ['ledger query', queryCases],
   ['ledger flow', flowCases],

@@ -19,7 +19,7 @@ import { cutSegments } from './audit-range.ts'
 import { auditSegments } from './audit.ts'
 import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
-import { asFileError } from './files.ts'
+import { asFileError, nodeFiles } from './files.ts'
 import type { FilePort } from './files.ts'
 import { listSegments, replicaOf, TORN, treeOf } from './layout.ts'
 import type { Segment } from './layout.ts'
@@ -30,6 +30,7 @@ import type { Found } from './lookups.ts'
 import { LASTING_GENERATION } from './overlay.ts'
 import { Reader } from './reader.ts'
 import type { StartPlace } from './scan.ts'
+import { watchSegments } from './watching.ts'
 
 /** Ends of earlier readings: whoever follows a ledger goes on from one of them. */
 const LANDMARKS_MAX = 16
@@ -157,6 +158,11 @@ export class ReadingStore implements Store {
   append(): Promise<void> {
     if (this.#isClosed) return Promise.reject(new LedgerError('closed', 'the ledger is closed: open it again to record'))
     return Promise.reject(new LedgerError('read_only', `${this.location} was opened for reading: open it without readOnly to record`))
+  }
+
+  async *watch(signal: AbortSignal): AsyncGenerator<void, void, undefined> {
+    // One exported file does not grow, and of a disk that a test has made up nobody hears.
+    if (this.#parts.isLedger && this.#parts.files === nodeFiles) yield* watchSegments(this.location, signal)
   }
 
   read(selection: Selection): AsyncIterable<readonly Uint8Array[]> {

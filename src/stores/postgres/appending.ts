@@ -19,6 +19,8 @@ export interface AppendingOptions {
   readonly warn: ((warning: LedgerWarning) => void) | undefined
   /** Where another connection of this process got to. */
   readonly acknowledged?: Head | null | undefined
+  /** Hears of each append that is durable. */
+  readonly appended?: () => void
 }
 
 const NOTHING: StateRequest = { streams: [], run_ids: [] }
@@ -245,6 +247,7 @@ export class Appending {
     // It stands behind whatever was uncertain.
     this.#isUncertain = false
     this.#partitions.lookAhead(last.header.recorded_at)
+    this.#options.appended?.()
   }
 
   /** Begun again over lost connections: it changes nothing. */

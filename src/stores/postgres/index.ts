@@ -30,6 +30,7 @@ import { describeTables } from './describe.ts'
 import { openSessions } from './opening.ts'
 import type { PostgresStoreOptions } from './opening.ts'
 import { HEADERS_PAGE, PAGE_BYTES, countQuery, pageQuery, tallyQuery } from './select.ts'
+import { Notices } from './notices.ts'
 import type { Row } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import { replicaInTable, treeInTables } from './tree.ts'
@@ -69,6 +70,7 @@ class PostgresStore implements Store {
   readonly #place: LedgerPlace
   readonly #appending: Appending
   readonly #now: () => number | null
+  readonly #notices: Notices
 
   constructor(url: string, sessions: Sessions, place: LedgerPlace, options: PostgresStoreOptions, serverClock: () => number | null) {
     this.#sessions = sessions
@@ -76,7 +78,15 @@ class PostgresStore implements Store {
     this.location = place.display
     this.readOnly = options.readOnly ?? false
     this.#now = options.databaseClock === false ? () => null : serverClock
-    this.#appending = new Appending({ sessions, place, readOnly: this.readOnly, now: this.#now, warn: options.onWarning ?? emitWarning })
+    this.#notices = new Notices(sessions, place.id)
+    this.#appending = new Appending({
+      sessions,
+      place,
+      readOnly: this.readOnly,
+      now: this.#now,
+      warn: options.onWarning ?? emitWarning,
+      appended: () => this.#notices.tell(),
+    })
     this.atExit = new ExitThread(url, options, sessions, this.#appending)
     const access = { place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() } satisfies TreeAccess
     this.tree = treeInTables(access)
@@ -110,6 +120,10 @@ class PostgresStore implements Store {
   async takeTurn(request: StateRequest): Promise<Turn> {
     this.#assertWritable()
     return this.#appending.takeTurn(request)
+  }
+
+  watch(signal: AbortSignal): AsyncIterable<void> {
+    return this.#notices.heard(signal)
   }
 
   async *read(selection: Selection): AsyncGenerator<readonly Uint8Array[]> {

@@ -43,13 +43,23 @@ export class Sessions {
 
   async #open(): Promise<Session> {
     this.assertOpen()
-    const session = await this.#options.open(this.#closing.signal)
+    const session = await this.#made()
     if (this.isClosed) {
       await session.end()
       this.assertOpen()
     }
     this.#all.add(session)
     return session
+  }
+
+  /** @throws LedgerError `closed` where the ledger was closed meanwhile, and not the signal's reason */
+  async #made(manner?: { readonly pipeline: boolean }): Promise<Session> {
+    try {
+      return await this.#options.open(this.#closing.signal, manner)
+    } catch (error) {
+      this.assertOpen()
+      throw error
+    }
   }
 
   /** The connection that appends. Whoever uses it is alone: the ledger's writer does one thing at a time. */
@@ -123,7 +133,7 @@ export class Sessions {
   /** A connection for streams of rows, which the caller ends. */
   async streaming(): Promise<Session> {
     this.assertOpen()
-    return this.#options.open(this.#closing.signal, { pipeline: false })
+    return this.#made({ pipeline: false })
   }
 
   /** For a process that is exiting: at once, so that the server takes back what is under way, and its locks. */

@@ -30,6 +30,7 @@ import { auditDatabase } from './audit.ts'
 import { BLOCKING_MS, BUSY_TIMEOUT_MS, openLedgerDatabase, patiently, sizeOf } from './connection.ts'
 import type { SqliteStoreOptions } from './connection.ts'
 import { LINE_SQL } from './line-sql.ts'
+import { watchDatabase } from './watching.ts'
 import { appendRecords, readHead, readState } from './writing.ts'
 
 export type { SqliteStoreOptions } from './connection.ts'
@@ -82,6 +83,10 @@ class SqliteStore implements Store {
 
   append(records: readonly SealedRecord[], expected: Head): Promise<void> {
     return this.waiting((open) => appendRecords(open, records, expected))
+  }
+
+  watch(signal: AbortSignal): AsyncIterable<void> {
+    return watchDatabase(() => this.database, signal)
   }
 
   async *read(selection: Selection): AsyncGenerator<readonly Uint8Array[]> {
