@@ -284,7 +284,7 @@ export class ModelRunner {
         try {
           await this.#model.handle(tx, record)
         } catch (error) {
-          throw new HandlerFailure(index, error)
+          throw isOfTheDatabase(error) ? error : new HandlerFailure(index, error)
         }
       }
       await moveOn(db, this.#model, this.#position, end.seq, end.hash)
@@ -364,4 +364,11 @@ function stopped({ name, version }: ReadModel): LedgerError {
 function isFinal({ code, details }: LedgerError): boolean {
   // Locked by nobody in particular is a database that is busy.
   return ['forked', 'closed', 'projection_failed', 'damaged'].includes(code) || (code === 'locked' && details['model'] !== undefined)
+}
+
+/** No event's fault, whichever was at hand: none is parked for it. */
+function isOfTheDatabase(error: unknown): boolean {
+  return (
+    error instanceof LedgerError && (['disk_full', 'locked', 'read_only'].includes(error.code) || error.details['connection_lost'] === true)
+  )
 }

@@ -1,10 +1,12 @@
 /** Read models in SQLite and in PostgreSQL: every event counts once, whatever fails, and what readers see is whole. */
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import { AuditLedger, defineEvent, defineReadModel, openReadModels } from '../../src/index.ts'
 import type { ModelRunner, ReadModel, ReadModels, RunModelOptions } from '../../src/index.ts'
 import { postgresMissing, useDatabases } from '../helpers/postgres.ts'
 import { sql as serverSql } from '../helpers/postgres-cluster.ts'
+import { scale } from '../helpers/scale.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const Added = defineEvent<'Added', { n: number }>('Added')
@@ -265,6 +267,45 @@ describe.each([
     await caughtUp(ledger, runner)
     expect(await models.get('sums', 'all')).toBe(820)
   })
+})
+
+test('with failures and restarts at random, a model is what a replay gives', async () => {
+  const step = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ kind: fc.constant('add' as const), n: fc.integer({ min: 1, max: 50 }) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('restart' as const), batch: fc.integer({ min: 1, max: 4 }) }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'wait' as const }) },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 25 }), fc.infiniteStream(fc.boolean()), async (steps, chance) => {
+      const ledger = await ledgerWith([])
+      const models = await openReadModels(join(tempDir(), 'models.db'))
+      // Every event fails now and then, one of 13 always.
+      const model = sums({ fails: (n) => n % 13 === 0 || chance.next().value === true })
+      const options = { ...QUICK, attempts: 200, retryMs: 0 }
+      let runner = await models.run(ledger, model, options)
+      const good: number[] = []
+      for (const one of steps) {
+        if (one.kind === 'add') {
+          await add(ledger, one.n)
+          if (one.n % 13 !== 0) good.push(one.n)
+        } else if (one.kind === 'wait') await caughtUp(ledger, runner)
+        else {
+          await runner.stop()
+          runner = await models.run(ledger, model, { ...options, batch: one.batch })
+        }
+      }
+      await caughtUp(ledger, runner)
+      const sum = good.reduce((all, n) => all + n, 0)
+      expect((await models.get('sums', 'all')) ?? 0).toBe(sum)
+      const [counted] = await models.sql('SELECT coalesce(sum(events), 0) AS events FROM stream_sums')
+      expect(counted).toEqual({ events: good.length })
+      const added = steps.filter(({ kind }) => kind === 'add').length
+      expect((await runner.parked()).length).toBe(added - good.length)
+      await models.close()
+      await ledger.close()
+    }),
+    { numRuns: scale(8, 200) },
+  )
 })
 
 test('a file that holds something else, and a place for no database, are refused', async () => {
