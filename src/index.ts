@@ -46,6 +46,29 @@ export type { RecordReference } from './ledger/built-in-events.ts'
 export type { CorrectedRecord } from './ledger/corrections.ts'
 export type { Subscription, SubscribeOptions } from './ledger/subscription.ts'
 export type { AsOf, LedgerView, Replayable, StateAsOf } from './ledger/view.ts'
+export { openReadModels } from './open-models.ts'
+export { defineReadModel } from './ledger/read-model.ts'
+export type {
+  ModelConnection,
+  ModelRow,
+  ModelSql,
+  ModelStore,
+  ModelTransaction,
+  ModelValue,
+  ReadModel,
+  ReadModelOptions,
+} from './ledger/read-model.ts'
+export { ReadModels } from './ledger/read-models.ts'
+export type { WaitOptions } from './ledger/read-models.ts'
+export { ModelRunner } from './ledger/read-model-runner.ts'
+export type { ModelProgress, RunModelOptions } from './ledger/read-model-options.ts'
+export type { ModelKey, ModelState, ModelStatus, ParkedEvent } from './ledger/read-model-tables.ts'
+export { defineProjection } from './ledger/projection.ts'
+export type { DataOf, EventSelection, EventsOptions, Projection, ProjectionOptions, ProjectionScope } from './ledger/projection.ts'
+export type { LoadedState, LoadOptions } from './ledger/projections.ts'
+export { SNAPSHOT_POLICIES } from './ledger/snapshot-policy.ts'
+export type { SnapshotPolicy } from './ledger/snapshot-policy.ts'
+export type { SnapshotListing } from './ledger/snapshot-check.ts'
 export type { EventsRange, EventsRead } from './ledger/event-reading.ts'
 export type { EventQuery, EventTypeName } from './ledger/conditions.ts'
 export type { LedgerContext } from './ledger/context.ts'
@@ -75,6 +98,7 @@ export type {
   ReplicaMark,
   SealedRecord,
   Selection,
+  SnapshotFiles,
   StateRequest,
   Store,
   StoreDescription,
@@ -144,6 +168,7 @@ export type {
   Note,
   Problem,
   ProblemCode,
+  SnapshotCheck,
   SubCheck,
   Verdict,
   Verdicts,

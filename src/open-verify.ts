@@ -1,14 +1,21 @@
 /** Verifying the ledger at a location: apart from `open.ts`, so that whoever only records loads nothing of it. */
 import { LedgerError } from './ledger/errors.ts'
 import { readEvidence } from './ledger/evidence.ts'
+import type { Projection } from './ledger/projection.ts'
 import type { Store } from './ledger/store.ts'
 import { auditLocation } from './open-audit.ts'
 import type { LocationAuditOptions } from './open-audit.ts'
 import { openStore } from './open-store.ts'
 import { LedgerVerifier } from './verify/chain.ts'
-import type { VerificationReport } from './verify/report.ts'
+import type { SnapshotCheck, VerificationReport } from './verify/report.ts'
 
-export type VerifyOptions = LocationAuditOptions
+export interface VerifyOptions extends LocationAuditOptions {
+  /**
+   * Also look at the kept snapshots: each against its record, and those of these projections against a replay. May be
+   * none: then no state is compared.
+   */
+  readonly snapshots?: readonly Projection[] | undefined
+}
 
 /**
  * Verifies the ledger at a path or URL without writing anything: also one that is too damaged to be opened, and one
@@ -31,8 +38,17 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
     return verifier.finish()
   }
   try {
-    return await auditLocation(location instanceof URL ? location.href : location, store, options)
+    const report = await auditLocation(location instanceof URL ? location.href : location, store, options)
+    return options.snapshots === undefined ? report : await withSnapshots(report, store, options.snapshots)
   } finally {
     await store.close()
   }
+}
+
+async function withSnapshots(report: VerificationReport, store: Store, projections: readonly Projection[]): Promise<VerificationReport> {
+  const { checkSnapshots } = await import('./ledger/snapshot-check.ts')
+  const snapshots = await checkSnapshots(store, projections).catch((error: unknown): SnapshotCheck[] => [
+    { id: '', projection: null, version: null, position: 0, verdict: 'fail', reason: `the snapshots can't be read (${String(error)})` },
+  ])
+  return { ...report, ok: report.ok && snapshots.every(({ verdict }) => verdict !== 'fail'), snapshots }
 }

@@ -41,6 +41,7 @@ const EXIT_OF: Record<LedgerErrorCode, number> = {
   not_covered: EXIT.refused,
   publish_conflict: EXIT.refused,
   not_verified: EXIT.refused,
+  projection_failed: EXIT.refused,
 }
 
 /** Arguments that mean nothing, told in a sentence that says what to type instead. */

@@ -24,6 +24,7 @@ const COMMANDS: { readonly [name: string]: () => Promise<AddCommand> } = {
   state: async () => (await import('./state.ts')).addState,
   report: async () => (await import('./report.ts')).addReport,
   export: async () => (await import('./export.ts')).addExport,
+  snapshot: async () => (await import('./snapshot.ts')).addSnapshot,
   copy: async () => (await import('./copy.ts')).addCopy,
   promote: async () => (await import('./promote.ts')).addPromote,
   rotate: async () => (await import('./rotate.ts')).addRotate,

@@ -107,8 +107,13 @@ export function reportText(report: VerificationReport, { location, elapsed_ms, c
     const shown = report.problems.length < report.problems_total ? `, of which the first ${grouped(report.problems.length)}` : ''
     lines.push('', bold(red(counted(report.problems_total, 'problem'))) + shown, ...problemTable(report.problems, colours, width))
   }
+  lines.push(...snapshotLines(report, colours))
   for (const note of report.notes) lines.push(...noteLines(note, width).map((each) => yellow(each)))
-  const verdict = report.ok ? green('no problem found') : red(`NOT WHAT WAS RECORDED: ${counted(report.problems_total, 'problem')}`)
+  const verdict = report.ok
+    ? green('no problem found')
+    : report.problems_total === 0
+      ? red('the records are what they were; not every snapshot is')
+      : red(`NOT WHAT WAS RECORDED: ${counted(report.problems_total, 'problem')}`)
   const unchecked = Object.values(report.verdicts).filter((one) => one === 'not checked').length
   const caveat = unchecked === 0 ? '' : `; ${unchecked} of 4 claims not checked`
   return [...lines, '', `${verdict}${caveat} ${dim(`(${counted(report.size, 'record')} in ${grouped(Math.round(elapsed_ms))} ms)`)}`]
@@ -154,4 +159,13 @@ function checkLines(report: VerificationReport, colours: Colours): string[] {
     )
   }
   return lines
+}
+
+/** The snapshots that are kept, where it was asked for them. */
+function snapshotLines({ snapshots }: VerificationReport, colours: Colours): string[] {
+  return (snapshots ?? []).map(({ projection, version, position, verdict, reason }) => {
+    const name = projection === null ? 'a snapshot' : `the snapshot of ${projection} v${version}`
+    const why = reason === null ? '' : colours.dim(` (${printable(reason)})`)
+    return `${colours.dim('·')} ${printable(name)} at position ${position}: ${verdictColour(colours, verdict)(verdict)}${why}`
+  })
 }

@@ -9,6 +9,7 @@ import { readWitnessRule } from '../ledger/witness-rule.ts'
 import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
 import { EXIT, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, placeToVerify } from './location.ts'
+import { projectionsIn } from './projections.ts'
 import { Progress } from './progress.ts'
 import { verifyPublished } from './published.ts'
 import type { Terminal } from './terminal.ts'
@@ -26,6 +27,8 @@ interface Flags {
   readonly onlyNew?: boolean
   readonly remembered: boolean
   readonly threads?: string
+  readonly snapshots?: boolean
+  readonly projections?: string
 }
 
 const several = (value: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), value]
@@ -88,6 +91,8 @@ export function addVerify(program: Command, terminal: Terminal): void {
     .option('--origin <line>', 'fail unless the ledger is the one of this origin')
     .option('--canonical', "also check that every entry's bytes are canonical JSON")
     .option('--threads <n>', '1 or 2; unless said, 2 where that is faster')
+    .option('--snapshots', 'also check the snapshots that are kept: each against its record')
+    .option('--projections <module>', 'and against a replay, where this JavaScript module, which is run, exports its projection')
     .option('--quiet', 'print nothing: the exit code tells')
     .option('--json', 'print the report as one JSON object')
     .addHelpText(
@@ -124,5 +129,8 @@ async function reportOn(location: string, flags: Flags, progress: Progress): Pro
   const onProgress = (lines: number): void =>
     progress.update((ms) => `${counted(lines, 'record')} checked, ${grouped(Math.round((lines * 1000) / ms))} a second`)
   const published = await verifyPublished(location, { origin, keys, since, policy, onProgress })
-  return published ?? verifyLedger(location, { ...evidenceOf(flags), onProgress })
+  if (published !== null) return published
+  const snapshots = flags.projections === undefined ? [] : await projectionsIn(flags.projections)
+  const asked = flags.snapshots === true || flags.projections !== undefined
+  return verifyLedger(location, { ...evidenceOf(flags), onProgress, ...(asked ? { snapshots } : {}) })
 }

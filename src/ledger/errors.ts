@@ -56,6 +56,8 @@ export const LEDGER_ERROR_CODES = [
   'publish_conflict',
   /** The replica's last copy did not come to its end, or did not verify. */
   'not_verified',
+  /** A handler of a read model failed again and again, and its runner was told to stop there. */
+  'projection_failed',
 ] as const
 
 export type LedgerErrorCode = (typeof LEDGER_ERROR_CODES)[number]

@@ -3,13 +3,12 @@
  * no method. `AuditLedger` of src/open.ts adds `open`, which knows the stores.
  */
 import type { LedgerKey } from '../verify/key-log.ts'
-import type { VerificationReport } from '../verify/report.ts'
+import type { SnapshotCheck, VerificationReport } from '../verify/report.ts'
 import { hashHex } from '../verify/tree.ts'
 import type { AuditOptions } from './audit.ts'
 import type { CallHandle, CallInfo, CallOptions } from './call.ts'
 import { Captures } from './captures.ts'
-import { Checkpoints } from './checkpoints.ts'
-import type { SignedCheckpoint } from './checkpoints.ts'
+import type { Checkpoints, SignedCheckpoint } from './checkpoints.ts'
 import type { AppendCondition, EventQuery } from './conditions.ts'
 import { runInContext } from './context.ts'
 import type { LedgerContext } from './context.ts'
@@ -22,8 +21,11 @@ import type { EventsRange, EventsRead } from './event-reading.ts'
 import { drainAtExit, forgetAtExit } from './exit.ts'
 import { LedgerKeys } from './key-records.ts'
 import type { KeyToAdd, RetireOptions } from './key-records.ts'
+import { checkpointsOf, projectionsOf } from './ledger-rooms.ts'
 import type { LedgerParts } from './parts.ts'
 import type { Inclusion, Receipt, StreamExpectation } from './plan.ts'
+import type { Projection, ProjectionScope } from './projection.ts'
+import type { LoadedState, LoadOptions, Projections } from './projections.ts'
 import type { ProofRequest, ProveOptions } from './prove.ts'
 import { HeadWatch } from './head-watch.ts'
 import type { Criteria, Query, QueryPage, ReadRange } from './query.ts'
@@ -31,6 +33,7 @@ import type { LedgerRecord } from './record.ts'
 import { Recording } from './recording.ts'
 import type { AppendConditions, AppendEventsOptions, StreamEvents } from './recording.ts'
 import { writerOver } from './rotation.ts'
+import type { SnapshotListing } from './snapshot-check.ts'
 import { storedStats } from './stats.ts'
 import type { LedgerStats } from './stats.ts'
 import type { Head, Store, TallyColumn } from './store.ts'
@@ -59,6 +62,7 @@ export class Ledger {
   readonly #captures: Captures
   readonly #tree: LedgerTree
   readonly #checkpoints: Checkpoints
+  readonly #projections: () => Promise<Projections>
   #closing: Promise<void> | null = null
 
   protected constructor(parts: LedgerParts) {
@@ -91,6 +95,7 @@ export class Ledger {
       captures: this.#captures,
       submit: (drafts, expectations, condition) => this.#submit(drafts, expectations, condition),
     })
+    this.#projections = projectionsOf(parts, (drafts) => this.#submit(drafts, []))
     if (!parts.store.readOnly) drainAtExit(this.#writer)
     if (parts.isNew) this.#checkpoints.follow(1)
   }
@@ -174,6 +179,32 @@ export class Ledger {
    */
   events(query: EventQuery | readonly EventQuery[], range: EventsRange = {}): Promise<EventsRead> {
     return readEvents(this.#store, query, range)
+  }
+
+  /**
+   * The state of a projection at the end of the ledger, or behind `upTo`: from the newest snapshot that fits and what has
+   * come since, else from all records, in bounded memory. A snapshot that does not match its record is told to `onWarning`
+   * and not used.
+   * @throws TypeError | RangeError, what a handler throws, LedgerError `not_found` | `newer_format` | `damaged` | `io_error`
+   */
+  async load<State>(projection: Projection<State>, options: LoadOptions = {}): Promise<LoadedState<State>> {
+    return (await this.#projections()).load(projection, options)
+  }
+
+  /** Records that a state was taken (`SnapshotTaken`) and keeps it beside the ledger. Gives its id. @throws as `load` and `record` */
+  async createSnapshot<State>(projection: Projection<State>, scope: ProjectionScope = {}): Promise<string> {
+    this.#refuseToWrite()
+    return (await this.#projections()).take(projection, scope)
+  }
+
+  /** The snapshots that the ledger names, oldest first. */
+  async snapshots(): Promise<SnapshotListing[]> {
+    return (await import('./snapshot-check.ts')).listSnapshots(this.#store)
+  }
+
+  /** Looks at every kept snapshot; those of these projections are compared with a replay. */
+  async checkSnapshots(projections: readonly Projection[] = []): Promise<SnapshotCheck[]> {
+    return (await import('./snapshot-check.ts')).checkSnapshots(this.#store, projections)
   }
 
   /** All records that fit, in the order of position, in bounded memory: what `query` gives page by page. */
@@ -363,18 +394,4 @@ export class Ledger {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
-}
-
-function checkpointsOf({ origin, store, keys, memory, witnesses, checkpoints, warn }: LedgerParts, tree: LedgerTree): Checkpoints {
-  return new Checkpoints({
-    origin: origin ?? '',
-    store,
-    tree,
-    signers: () => keys.signers(),
-    canSign: keys.canSign,
-    memory,
-    witnesses,
-    options: checkpoints,
-    warn,
-  })
 }

@@ -12,6 +12,8 @@ export const LIMITS = {
   queue_bytes_max: 256 * 1024 * 1024,
   /** A wall clock that is back by no more than this is held at the last value. µs. */
   clock_hold_us: 5_000_000,
+  /** State of a projection, as a snapshot keeps it. */
+  snapshot_bytes_max: 64 * 1024 * 1024,
   query_limit_default: 100,
   query_limit_max: 10_000,
   /** UTF-16 units of a query's words, and how many words. */

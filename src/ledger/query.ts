@@ -57,7 +57,11 @@ export interface ReadRange {
   readonly from?: number | undefined
   /** The position before the first: what was read last. */
   readonly after?: number | undefined
+  /** The position behind the last, exclusive; not with `reverse`. */
+  readonly before?: number | undefined
   readonly stream?: string | undefined
+  /** Only records that fit, without `text`. */
+  readonly where?: Criteria | undefined
   readonly reverse?: boolean | undefined
   readonly limit?: number | undefined
 }
@@ -66,7 +70,7 @@ const LISTS = ['run_id', 'correlation_id', 'causation_id', 'actor', 'action', 'o
 const TIMES = ['since', 'until', 'recorded_since', 'recorded_until'] as const
 const CRITERIA_KEYS = new Set<string>([...LISTS, ...TIMES, 'tag', 'text'])
 const PAGE_KEYS = new Set(['order', 'limit', 'cursor'])
-const RANGE_KEYS = new Set(['from', 'after', 'stream', 'reverse', 'limit'])
+const RANGE_KEYS = new Set(['from', 'after', 'before', 'stream', 'where', 'reverse', 'limit'])
 
 function asList(key: string, value: unknown): readonly string[] {
   const list = Array.isArray(value) ? value : [value]
@@ -200,12 +204,16 @@ export function textOf({ text }: Criteria): string | null {
 /** A range as the store takes it. @throws TypeError | RangeError */
 export function asRange(range: ReadRange): Selection {
   refuseUnknown(Object.keys(range), RANGE_KEYS)
-  const { from, after, stream, reverse = false } = range
+  const { from, after, before: end, stream, where = {}, reverse = false } = range
   if (from !== undefined && after !== undefined) throw new TypeError('give from (inclusive) or after (exclusive), not both')
+  if (end !== undefined && reverse) throw new TypeError('before is the end of reading forwards: in reverse, give after')
+  if (where.text !== undefined) throw new TypeError('read finds no words: use scan or query')
+  if (where.stream !== undefined && stream !== undefined) throw new TypeError('give stream once')
   const limit = range.limit === undefined ? Infinity : asCount('limit', range.limit, Number.MAX_SAFE_INTEGER)
   const first = from === undefined ? (after === undefined ? null : asPosition('after', after)) : asPosition('from', from)
-  const filter: RecordFilter = stream === undefined ? {} : { stream: asList('stream', stream) }
-  if (first === null) return { filter, from: 0, before: Infinity, reverse, limit }
+  const before = end === undefined ? Infinity : asPosition('before', end)
+  const filter: RecordFilter = { ...asFilter(where), ...(stream === undefined ? {} : { stream: asList('stream', stream) }) }
+  if (first === null) return { filter, from: 0, before, reverse, limit }
   if (reverse) return { filter, from: 0, before: after === undefined ? first + 1 : first, reverse, limit }
-  return { filter, from: after === undefined ? first : first + 1, before: Infinity, reverse, limit }
+  return { filter, from: after === undefined ? first : first + 1, before, reverse, limit }
 }

@@ -174,6 +174,22 @@ export interface ReplicaMark {
   write(text: string | null): Promise<void>
 }
 
+/**
+ * Where a store keeps states of projections, as texts with names. They follow from the records and can be deleted at any
+ * time; nobody trusts what comes back: whoever reads one checks it (src/ledger/snapshots.ts). Names have 1 to 100
+ * characters of a-z, 0-9 and -.
+ */
+export interface SnapshotFiles {
+  /** Names that begin so, in any order. @throws LedgerError `io_error` | `read_only` */
+  list(prefix: string): Promise<readonly string[]>
+  /** Null where none has the name. @throws LedgerError as `list` */
+  read(name: string): Promise<string | null>
+  /** Replaces it as a whole. @throws LedgerError `read_only` | `disk_full` | `io_error` */
+  write(name: string, text: string): Promise<void>
+  /** Where it is there. @throws LedgerError as `write` */
+  remove(name: string): Promise<void>
+}
+
 export interface AppendOptions {
   /** The first of these records begins a new segment (stores without segments ignore it). */
   readonly newSegment?: boolean
@@ -200,6 +216,8 @@ export interface Store {
   readonly tree: TreeFiles
   /** Says that the ledger is a replica. A store that only reads can't write it. */
   readonly replica: ReplicaMark
+  /** States of projections. A store that only reads can't write them. */
+  readonly snapshots: SnapshotFiles
   /** What recovery did at opening, to be recorded by the ledger; null where there was nothing to do. */
   readonly recovered: { readonly bytes: number; readonly moved_to: string; readonly reason: string } | null
 

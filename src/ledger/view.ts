@@ -8,6 +8,7 @@ import type { EventQuery } from './conditions.ts'
 import { correctedRecord, openCallsIn } from './corrections.ts'
 import type { CorrectedRecord } from './corrections.ts'
 import { mergedRecords } from './event-reading.ts'
+import { bothFilters, fitsNothing } from './projection.ts'
 import { asFilter, asRange, asSelection, asTime, formatCursor, formatRankCursor, textOf } from './query.ts'
 import type { AskedPage, Criteria, Query, QueryPage, ReadRange } from './query.ts'
 import { LedgerRecord } from './record.ts'
@@ -162,7 +163,9 @@ export class LedgerView {
     const { types, filter } = projection
     let state = projection.start()
     let position = -1
-    const selected = this.#bounded({ type: types, ...filter, ...(stream === undefined ? {} : { stream: [stream] }) })
+    const asked = bothFilters(bothFilters(filter, { type: types }), stream === undefined ? {} : { stream: [stream] })
+    if (fitsNothing(asked)) return { state, position }
+    const selected = this.#bounded(asked)
     for await (const record of this.#records({ ...EVERYTHING, filter: selected })) {
       state = projection.apply(state, record)
       position = record.seq

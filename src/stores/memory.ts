@@ -3,6 +3,7 @@ import { LedgerError } from '../ledger/errors.ts'
 import { fitsFilter } from '../ledger/filter.ts'
 import { hintsUntil } from '../ledger/hints.ts'
 import { replicaInMemory } from '../ledger/replica-mark.ts'
+import { snapshotsInMemory } from '../ledger/snapshot-files.ts'
 import type {
   AuditRange,
   AuditSink,
@@ -78,6 +79,7 @@ export function openMemoryStore(): Store {
   return {
     tree: treeInMemory(),
     replica: replicaInMemory(),
+    snapshots: snapshotsInMemory(),
     kind: 'memory',
     location: 'memory:',
     readOnly: false,

@@ -119,6 +119,7 @@ export function faultyStore(inner: Store): FaultyStore {
     recovered: inner.recovered,
     tree: inner.tree,
     replica: inner.replica,
+    snapshots: inner.snapshots,
     ...(inner.atExit === undefined ? {} : { atExit: inner.atExit }),
     seen,
     plan: (call, ...faults) => void plans[call].push(...faults),

@@ -17,6 +17,7 @@ import { clockCases, streamCases } from './contract/stream-cases.ts'
 import { replicaCases } from './contract/replica-cases.ts'
 import { subscriptionCases } from './contract/subscription-cases.ts'
 import { raceCases } from './contract/race-cases.ts'
+import { projectionCases, snapshotCases } from './contract/snapshot-cases.ts'
 import { treeCases } from './contract/tree-cases.ts'
 import { viewCases } from './contract/view-cases.ts'
 
@@ -31,6 +32,7 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['store audit', auditCases],
   ['store tree', treeCases],
   ['store replica', replicaCases],
+  ['store snapshots', snapshotCases],
   ['ledger record', recordCases],
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],
@@ -38,6 +40,7 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['ledger races', raceCases],
   ['ledger subscriptions', subscriptionCases],
   ['ledger views', viewCases],
+  ['ledger projections', projectionCases],
   ['ledger clock', clockCases],
   ['ledger query', queryCases],
   ['ledger flow', flowCases],

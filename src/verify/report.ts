@@ -150,6 +150,20 @@ export interface Claims {
   readonly existed: { readonly size: number; readonly by: string } | null
 }
 
+/** A snapshot of a projection that is kept beside the ledger. */
+export interface SnapshotCheck {
+  /** `run_id` of the record that is to name it. */
+  readonly id: string
+  /** Null where it can't be told. */
+  readonly projection: string | null
+  readonly version: number | null
+  readonly position: number
+  /** `pass`: the record, the position, the digest and a replay agree. */
+  readonly verdict: Verdict
+  /** Why not, in words; null where it passes. */
+  readonly reason: string | null
+}
+
 export interface VerificationReport {
   /** No verdict is `fail`. `not checked` is not `fail`: read `missing` to see what was not claimed. */
   readonly ok: boolean
@@ -187,6 +201,8 @@ export interface VerificationReport {
   readonly notes: readonly Note[]
   /** Entries that are not there, by why. */
   readonly withheld: { readonly erased: number; readonly archived: number; readonly unnamed: number; readonly pending: number }
+  /** Where it was asked for: the snapshots that are kept. One that fails makes `ok` false; the records may be right all the same. */
+  readonly snapshots?: readonly SnapshotCheck[]
   /** `recorded_at` of the first and the last record. */
   readonly recorded: { readonly first: string | null; readonly last: string | null }
 }

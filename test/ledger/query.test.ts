@@ -93,7 +93,18 @@ describe('asRange', () => {
     expect(asRange(range)).toMatchObject(selection)
   })
 
-  test.each([{ from: 1, after: 1 }, { from: -1 }, { from: 0.5 }, { limit: 0 }, { form: 1 }])('refuses %j', (range) => {
+  test.each([
+    { from: 1, after: 1 },
+    { from: -1 },
+    { from: 0.5 },
+    { limit: 0 },
+    { form: 1 },
+    { before: -1 },
+    { before: 3, reverse: true },
+    { where: { text: 'a' } },
+    { where: { stream: 'a' }, stream: 'b' },
+    { where: { typ: 'a' } },
+  ] as object[])('refuses %j', (range) => {
     expect(() => asRange(range)).toThrow()
   })
 })

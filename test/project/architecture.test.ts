@@ -53,6 +53,7 @@ const ROOMS = {
   'src/stores/jsonl/': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/tree/'],
   'src/stores/sqlite/': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/tree/'],
   'src/stores/postgres/': ['src/verify/', 'src/ledger/', 'src/stores/tree/'],
+  'src/stores/models/': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/stores/postgres/'],
   'src/stores/text/': ['src/verify/', 'src/ledger/', 'src/stores/sql/'],
   'src/stores/memory.ts': ['src/verify/', 'src/ledger/', 'src/stores/tree/'],
   'src/testing/': ['src/verify/', 'src/ledger/'],
@@ -74,6 +75,7 @@ const ROOMS = {
   'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts'],
   'src/open-publish.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts', 'src/open.ts'],
   'src/open-copy.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts'],
+  'src/open-models.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/stores/models/'],
   'src/index.ts': [
     'src/verify/',
     'src/ledger/',
@@ -82,6 +84,7 @@ const ROOMS = {
     'src/open-verify.ts',
     'src/open-publish.ts',
     'src/open-copy.ts',
+    'src/open-models.ts',
   ],
   'src/cli/': [
     'src/verify/',

@@ -191,6 +191,20 @@ const FAULTS: Record<string, Record<string, Fault>> = {
       },
     }),
   },
+  snapshots: {
+    'forgets snapshots': (store) => ({ snapshots: { ...store.snapshots, write: async () => {} } }),
+    'keeps one snapshot': (store) => ({
+      snapshots: {
+        ...store.snapshots,
+        write: async (name, text) => {
+          for (const other of await store.snapshots.list('')) await store.snapshots.remove(other)
+          await store.snapshots.write(name, text)
+        },
+      },
+    }),
+    'lists all snapshots': (store) => ({ snapshots: { ...store.snapshots, list: () => store.snapshots.list('') } }),
+    'removes no snapshot': (store) => ({ snapshots: { ...store.snapshots, remove: async () => {} } }),
+  },
   audit: {
     'audits all, whatever the range': (store) => ({ audit: (sink, signal) => store.audit(sink, signal) }),
     'audits all but the last record': (store) => ({

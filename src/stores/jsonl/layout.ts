@@ -7,13 +7,15 @@
  *     index.db                                                 derived, can be deleted at any time
  *     text.db                                                  the full-text index, derived too (src/stores/text)
  *     tree/                                                    the Merkle tree, derived too (src/stores/tree)
+ *     snapshots/                                               states of projections, derived
  *     replica.json                                             says that the ledger is the copy of another one
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
  */
 import { join } from 'node:path'
 import { LedgerError } from '../../ledger/errors.ts'
 import { replicaFile, replicaInMemory } from '../../ledger/replica-mark.ts'
-import type { ReplicaMark, TreeFiles } from '../../ledger/store.ts'
+import { snapshotFilesIn, snapshotsInMemory } from '../../ledger/snapshot-files.ts'
+import type { ReplicaMark, SnapshotFiles, TreeFiles } from '../../ledger/store.ts'
 import { treeFilesIn } from '../tree/tree-files.ts'
 import { treeInMemory } from '../tree/tree-in-memory.ts'
 import { nodeFiles, readFully } from './files.ts'
@@ -26,6 +28,7 @@ export const WRITER_FILE = 'writer.json'
 export const INDEX_FILE = 'index.db'
 export const MARKER_FILE = 'ledger.json'
 export const TREE = 'tree'
+export const SNAPSHOTS = 'snapshots'
 export const REPLICA_FILE = 'replica.json'
 
 /** A longer line is no record: an entry of 16 MiB, a header, signatures, and room to spare. Bytes. */
@@ -153,4 +156,9 @@ export function treeOf(files: FilePort, dir: string | null): TreeFiles {
 /** What says that the ledger is a replica. One exported file is none, and a disk that a test has made up forgets it. */
 export function replicaOf(files: FilePort, dir: string | null, readOnly: boolean): ReplicaMark {
   return dir === null || files !== nodeFiles ? replicaInMemory(readOnly) : replicaFile(join(dir, REPLICA_FILE), readOnly)
+}
+
+/** Where states of projections are kept; for one exported file, and on a disk that a test has made up, as long as the process runs. */
+export function snapshotsOf(files: FilePort, dir: string | null, readOnly: boolean): SnapshotFiles {
+  return dir === null || files !== nodeFiles ? snapshotsInMemory(readOnly) : snapshotFilesIn(join(dir, SNAPSHOTS), readOnly)
 }

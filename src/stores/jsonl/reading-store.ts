@@ -8,6 +8,7 @@ import type {
   RecordFilter,
   ReplicaMark,
   Selection,
+  SnapshotFiles,
   StateRequest,
   Store,
   StoreDescription,
@@ -21,7 +22,7 @@ import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
 import { asFileError, nodeFiles } from './files.ts'
 import type { FilePort } from './files.ts'
-import { listSegments, replicaOf, TORN, treeOf } from './layout.ts'
+import { listSegments, replicaOf, snapshotsOf, TORN, treeOf } from './layout.ts'
 import type { Segment } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import { isWriterAtWork } from './lock.ts'
@@ -82,6 +83,7 @@ export class ReadingStore implements Store {
   readonly recovered = null
   readonly tree: TreeFiles
   readonly replica: ReplicaMark
+  readonly snapshots: SnapshotFiles
   readonly location: string
   readonly #parts: ReadingParts
   readonly #ends: EndTracker
@@ -95,6 +97,7 @@ export class ReadingStore implements Store {
     const dir = parts.isLedger ? parts.location : null
     this.tree = treeOf(parts.files, dir)
     this.replica = replicaOf(parts.files, dir, true)
+    this.snapshots = snapshotsOf(parts.files, dir, true)
     this.#ends = new EndTracker(parts.files, parts.list)
     this.#reader = new Reader({
       location: parts.location,

@@ -10,6 +10,7 @@ import type {
   ReplicaMark,
   SealedRecord,
   Selection,
+  SnapshotFiles,
   StateRequest,
   Store,
   StoreDescription,
@@ -24,7 +25,7 @@ import { settleNow, writeNow } from './exit.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { KnownRecords } from './known-records.ts'
-import { listSegments, replicaOf, treeOf } from './layout.ts'
+import { listSegments, replicaOf, snapshotsOf, treeOf } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import type { WriterLock } from './lock.ts'
 import type { Overlay } from './overlay.ts'
@@ -64,6 +65,7 @@ export class WritingStore implements Store {
   readonly recovered: Recovered | null
   readonly tree: TreeFiles
   readonly replica: ReplicaMark
+  readonly snapshots: SnapshotFiles
   readonly atExit?: ExitAppender
   readonly #parts: WritingParts
   readonly #writer: SegmentWriter
@@ -81,6 +83,7 @@ export class WritingStore implements Store {
     this.location = dir
     this.tree = treeOf(files, dir)
     this.replica = replicaOf(files, dir, false)
+    this.snapshots = snapshotsOf(files, dir, false)
     this.recovered = recovery.recovered
     this.#parts = parts
     this.#head = recovery.head

@@ -15,6 +15,7 @@ import type {
   ReplicaMark,
   SealedRecord,
   Selection,
+  SnapshotFiles,
   StateRequest,
   Store,
   StoreDescription,
@@ -33,6 +34,7 @@ import { HEADERS_PAGE, PAGE_BYTES, countQuery, pageQuery, tallyQuery } from './s
 import { Notices } from './notices.ts'
 import type { Row } from './session.ts'
 import type { Sessions } from './sessions.ts'
+import { snapshotsInTable } from './snapshots.ts'
 import { replicaInTable, treeInTables } from './tree.ts'
 import type { TreeAccess } from './tree.ts'
 import { Appending } from './appending.ts'
@@ -66,6 +68,7 @@ class PostgresStore implements Store {
   readonly tree: TreeFiles
   readonly atExit: ExitAppender
   readonly replica: ReplicaMark
+  readonly snapshots: SnapshotFiles
   readonly #sessions: Sessions
   readonly #place: LedgerPlace
   readonly #appending: Appending
@@ -91,6 +94,7 @@ class PostgresStore implements Store {
     const access = { place, reading: (work) => sessions.reading(work), assertWritable: () => this.#assertWritable() } satisfies TreeAccess
     this.tree = treeInTables(access)
     this.replica = replicaInTable(access)
+    this.snapshots = snapshotsInTable(access)
   }
 
   #assertWritable(): void {

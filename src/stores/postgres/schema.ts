@@ -78,6 +78,13 @@ CREATE TABLE ledger_texts (
   name text COLLATE "C" NOT NULL,
   text text NOT NULL,
   PRIMARY KEY (ledger_id, name)
+);
+-- States of projections. Not among the texts: who may see headers only must not see what follows from entries.
+CREATE TABLE snapshots (
+  ledger_id integer NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  text text COLLATE "C" NOT NULL,
+  PRIMARY KEY (ledger_id, name)
 );`
 
 /** An index takes no row of more than a third of a page, and provider and model are as long as somebody makes them. */

@@ -67,19 +67,27 @@ export class Session {
   }
 
   /** @throws LedgerError */
-  async query({ isUnhurried, ...statement }: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+  query(statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
+    return this.#ask(statement, values, { rowMode: 'array', types: TEXTS })
+  }
+
+  /** As objects, with numbers, booleans and JSON as JavaScript has them, and all else as texts. @throws LedgerError */
+  rows(text: string, values: readonly (Parameter | boolean)[] = []): Promise<readonly { readonly [column: string]: unknown }[]> {
+    return this.#ask({ text }, values, { types: VALUES })
+  }
+
+  async #ask<Each>({ isUnhurried, ...statement }: Statement, values: readonly unknown[], manner: object): Promise<readonly Each[]> {
     if (this.isLost) throw this.connection.lost ?? this.#lost()
     const timer = isUnhurried === true ? undefined : setTimeout(() => this.destroy(), this.#options.timeout_ms)
     this.hold()
     try {
       // Without parameters it may be several statements, of which the last one's rows count.
-      const result = await this.connection.client.query<(string | null)[]>({
+      const result = await this.connection.client.query({
         ...statement,
         ...(values.length === 0 ? {} : { values: [...values] }),
-        rowMode: 'array',
-        types: TEXTS,
+        ...manner,
       })
-      return Array.isArray(result) ? (result.at(-1) as typeof result).rows : result.rows
+      return (Array.isArray(result) ? (result.at(-1) as typeof result) : result).rows as Each[]
     } catch (error) {
       throw asPostgresError(error, statement.name ?? 'asking', this.#options)
     } finally {
@@ -136,3 +144,20 @@ function socketOf({ client }: PostgresConnection): Socket {
 
 const asIs = (value: unknown): unknown => value
 const TEXTS = { getTypeParser: () => asIs } as never
+
+const asNumber = (text: string): number => Number(text)
+const asBoolean = (text: string): boolean => text === 't'
+const asJson = (text: string): unknown => JSON.parse(text)
+/** By the type's OID: bool; int8, int2, int4, float4, float8, numeric; json, jsonb. */
+const PARSERS: { readonly [oid: number]: (text: string) => unknown } = {
+  16: asBoolean,
+  20: asNumber,
+  21: asNumber,
+  23: asNumber,
+  700: asNumber,
+  701: asNumber,
+  1700: asNumber,
+  114: asJson,
+  3802: asJson,
+}
+const VALUES = { getTypeParser: (oid: number) => PARSERS[oid] ?? asIs } as never

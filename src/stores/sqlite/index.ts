@@ -6,6 +6,7 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { LedgerError } from '../../ledger/errors.ts'
 import { isEmptyFilter } from '../../ledger/filter.ts'
 import { replicaFile } from '../../ledger/replica-mark.ts'
+import { snapshotFilesIn } from '../../ledger/snapshot-files.ts'
 import type {
   AuditCut,
   AuditRange,
@@ -16,6 +17,7 @@ import type {
   ReplicaMark,
   SealedRecord,
   Selection,
+  SnapshotFiles,
   StateRequest,
   Store,
   StoreDescription,
@@ -57,6 +59,7 @@ class SqliteStore implements Store {
   readonly recovered = null
   readonly tree: TreeFiles
   readonly replica: ReplicaMark
+  readonly snapshots: SnapshotFiles
   readonly atExit: ExitAppender
   private database: Database | null
   private readonly busyTimeoutMs: number
@@ -68,6 +71,7 @@ class SqliteStore implements Store {
     this.tree = treeFilesIn(`${database.path}-tree`)
     this.readOnly = options.readOnly ?? false
     this.replica = replicaFile(`${database.path}-replica`, this.readOnly)
+    this.snapshots = snapshotFilesIn(`${database.path}-snapshots`, this.readOnly)
     this.busyTimeoutMs = options.busyTimeoutMs ?? BUSY_TIMEOUT_MS
     // Nothing here is ever under way when other code runs: an append is one synchronous call.
     this.atExit = {
