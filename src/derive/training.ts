@@ -3,6 +3,7 @@
  * example: what went in, and what came out. Calls of an imported run hold only what was new in each; they are one
  * example together, as far as the last of them that fits.
  */
+import { EntryCorrected } from '../ledger/built-in-events.ts'
 import { LIMITS } from '../ledger/limits.ts'
 import type { JsonObject, JsonValue } from '../ledger/entry.ts'
 import type { Ledger } from '../ledger/ledger.ts'
@@ -11,8 +12,7 @@ import type { Criteria } from '../ledger/query.ts'
 import type { LedgerRecord } from '../ledger/record.ts'
 import { assistantMessage, chatMessage, isConversation } from './chat-message.ts'
 import type { ChatMessage } from './chat-message.ts'
-import { corrected, LaterRecords } from './corrections.ts'
-import type { Later } from './corrections.ts'
+import { LaterRecords, withLater } from './corrections.ts'
 import { isObject, ledgerFacts, recordsBefore } from './source.ts'
 import type { LedgerFacts } from './source.ts'
 
@@ -153,8 +153,8 @@ class Conversation {
     this.#name(record, 'tool result')
   }
 
-  addCall(record: LedgerRecord, { corrections, annotations }: Later, isOfRun: boolean): void {
-    const entry = corrected(readable(record.entry), corrections)
+  addCall(record: LedgerRecord, later: readonly LedgerRecord[], isOfRun: boolean): void {
+    const entry = withLater(readable(record.entry), later)
     const prompt = entry['prompt']
     if (typeof prompt === 'string') {
       if (prompt === '') throw new NoExample('not_chat')
@@ -162,13 +162,8 @@ class Conversation {
     } else for (const given of (prompt ?? []) as readonly JsonValue[]) this.#addGiven(given)
     this.#messages.push(outputOf(entry, isOfRun))
     this.#name(record, 'call')
-    for (const correction of corrections) this.#name(correction, 'correction')
-    this.#label(entry['training_labels'])
-    for (const annotation of annotations) {
-      if (!isObject(annotation.entry?.['labels'])) continue
-      this.#label(annotation.entry['labels'])
-      this.#name(annotation, 'annotation')
-    }
+    for (const said of later) this.#name(said, EntryCorrected.is(said) ? 'correction' : 'annotation')
+    if (isObject(entry['training_labels'])) this.#labels = { ...this.#labels, ...entry['training_labels'] }
   }
 
   #addGiven(given: JsonValue): void {
@@ -177,10 +172,6 @@ class Conversation {
     const message = chatMessage(referred === undefined ? given : { ...(given as JsonObject), content: toolContent(referred) })
     if (message === null) throw new NoExample('not_chat')
     this.#messages.push(message)
-  }
-
-  #label(labels: JsonValue | undefined): void {
-    if (isObject(labels)) this.#labels = { ...this.#labels, ...labels }
   }
 
   #name({ seq, hash, run_id }: LedgerRecord, as: TrainingSource['as']): void {
@@ -196,8 +187,6 @@ class Conversation {
     }
   }
 }
-
-const NOT_CORRECTED = { corrections: [] } as const
 
 class Examples {
   readonly #ledger: Ledger
@@ -219,7 +208,10 @@ class Examples {
     const conversation = new Conversation()
     for (const record of records) {
       if (record.header.type === 'ToolCallCompleted') conversation.addToolResult(record)
-      else conversation.addCall(record, { ...laterOf(record), ...(!this.#corrected && NOT_CORRECTED) }, place !== null)
+      else {
+        const later = laterOf(record).filter((said) => this.#corrected || !EntryCorrected.is(said))
+        conversation.addCall(record, later, place !== null)
+      }
     }
     return conversation.result()
   }
