@@ -4,7 +4,6 @@
  * example together, as far as the last of them that fits.
  */
 import { EntryCorrected } from '../ledger/built-in-events.ts'
-import { LIMITS } from '../ledger/limits.ts'
 import type { JsonObject, JsonValue } from '../ledger/entry.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { asFilter } from '../ledger/query.ts'
@@ -89,13 +88,16 @@ class Positions {
   }
 }
 
+/** A page is in memory as a whole, and an entry may have 16 MiB. */
+const PAGE_RECORDS = 500
+
 /** Calls that go on in a later call of their run: read from the end, the first of a run that comes is its last. */
 async function continuedCalls(ledger: Ledger, criteria: Criteria, size: number): Promise<Positions> {
   const continued = new Positions(size)
   const runs = new Set<string>()
   let cursor: string | null = null
   do {
-    const page = await ledger.query({ ...criteria, order: 'newest', limit: Math.min(500, LIMITS.query_limit_max), cursor })
+    const page = await ledger.query({ ...criteria, order: 'newest', limit: PAGE_RECORDS, cursor })
     for (const record of page.records) {
       const place = record.seq < size ? placeInRun(record) : null
       if (place === null) continue
