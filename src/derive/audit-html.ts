@@ -60,19 +60,32 @@ function lines(value: string): string {
   return value.split('\n').map(text).join('\n')
 }
 
-const CLAIMS: { readonly [name in keyof Verdicts]: string } = {
-  integrity: 'Every record is what it was when it was hashed, and in its place.',
-  authenticity: 'The records are what the holder of a trusted key signed.',
-  completeness: 'The records are all of those that a checkpoint from before, or witnesses, speak of.',
-  time: 'The records existed by the time at which witnesses saw them.',
+const VERDICTS = ['integrity', 'authenticity', 'completeness', 'time'] as const satisfies readonly (keyof Verdicts)[]
+
+/** What the verdict claims, and of how many records: it says nothing about those behind them. */
+function meaningOf(name: keyof Verdicts, { verdicts: found, missing, claims, size, from }: VerificationReport): string {
+  if (found[name] === 'not checked') return `Would need: ${missing[name] ?? 'more than was given'}`
+  if (found[name] === 'fail') return 'Does not hold: see the problems below.'
+  const ofRecords = (count: number | null): string =>
+    count === size ? `All ${size} records` : `The first ${count ?? 0} of ${size} records`
+  switch (name) {
+    case 'integrity':
+      return `Every record${from === 0 ? '' : ` from position ${from} on`} is what it was when it was hashed, and in its place.`
+    case 'authenticity':
+      return `${ofRecords(claims.authentic)} are what the holder of a trusted key signed.`
+    case 'completeness':
+      return `${ofRecords(claims.complete)} are those of a checkpoint from before, or that witnesses saw.`
+    case 'time':
+      return `${ofRecords(claims.existed?.size ?? null)} existed by ${claims.existed?.by ?? 'then'}: enough witnesses say so.`
+  }
 }
 
 function verdicts(report: VerificationReport | null): string {
   if (report === null) return '<p>The ledger was not verified for this report. <code>cortex-ledger verify</code> does it.</p>'
-  const rows = (Object.keys(CLAIMS) as (keyof Verdicts)[]).map((name) => {
+  const rows = VERDICTS.map((name) => {
     const verdict = report.verdicts[name]
-    const meaning = verdict === 'not checked' ? `Would need: ${text(report.missing[name] ?? 'more than was given')}` : text(CLAIMS[name])
-    return `<tr><td>${name}</td><td class="${verdict === 'pass' ? 'good' : verdict === 'fail' ? 'bad' : 'open'}">${verdict}</td><td>${meaning}</td></tr>`
+    const style = verdict === 'pass' ? 'good' : verdict === 'fail' ? 'bad' : 'open'
+    return `<tr><td>${name}</td><td class="${style}">${verdict}</td><td>${text(meaningOf(name, report))}</td></tr>`
   })
   const shown = report.problems.slice(0, 50)
   const problems = shown.map(
@@ -83,7 +96,7 @@ function verdicts(report: VerificationReport | null): string {
     report.problems_total === 0
       ? ''
       : `<h3>Problems: ${report.problems_total}${shown.length < report.problems_total ? `, of which the first ${shown.length}` : ''}</h3><table><thead><tr><th class="n">seq</th><th>problem</th><th>expected</th><th>found</th></tr></thead><tbody>${problems.join('')}</tbody></table>`
-  return `<table class="verdicts"><thead><tr><th>claim</th><th>verdict</th><th>meaning</th></tr></thead><tbody>${rows.join('')}</tbody></table>${list}`
+  return `<p>Of the ledger’s ${report.size} records at that time:</p><table class="verdicts"><thead><tr><th>claim</th><th>verdict</th><th>meaning</th></tr></thead><tbody>${rows.join('')}</tbody></table>${list}`
 }
 
 function outcomeClass(outcome: AuditRow['outcome']): string {

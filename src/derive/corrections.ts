@@ -1,29 +1,13 @@
 /** What later records say of calls: corrections and labels. A correction changes what is derived, never the record. */
-import type { JsonObject, JsonValue } from '../ledger/entry.ts'
+import { EntryAnnotated, EntryCorrected } from '../ledger/built-in-events.ts'
+import { mergePatch } from '../ledger/corrections.ts'
+import type { JsonObject } from '../ledger/entry.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { LedgerRecord } from '../ledger/record.ts'
 import { isObject, recordsBefore, textOf } from './source.ts'
 
-/** `target` with the changes: members are put in its place, null takes one away. Source: RFC 7396, section 2. */
-function mergePatch(target: JsonValue | undefined, patch: JsonValue): JsonValue {
-  if (!isObject(patch)) return patch
-  const merged = new Map<string, JsonValue>(Object.entries(isObject(target) ? target : {}))
-  for (const [name, value] of Object.entries(patch)) {
-    if (value === null) merged.delete(name)
-    else merged.set(name, mergePatch(merged.get(name), value))
-  }
-  // Not by assignment: `__proto__` is a name like any other.
-  return Object.fromEntries(merged)
-}
-
-/** Of one record, in the order of the ledger. */
-export interface Later {
-  readonly corrections: readonly LedgerRecord[]
-  readonly annotations: readonly LedgerRecord[]
-}
-
-const NOTHING: Later = { corrections: [], annotations: [] }
-const LATER_TYPES = ['EntryCorrected', 'EntryAnnotated'] as const
+const NOTHING: readonly LedgerRecord[] = []
+const LATER_TYPES = [EntryCorrected.type, EntryAnnotated.type]
 
 /** Reads what was said later of records, some at a time. */
 export class LaterRecords {
@@ -37,31 +21,35 @@ export class LaterRecords {
     this.#size = size
   }
 
-  /** By `run_id`. What names another hash than the record's says nothing of it. */
-  async of(records: readonly LedgerRecord[]): Promise<(record: LedgerRecord) => Later> {
+  /** Corrections and annotations of each, in the order of the ledger. What names another hash than the record's says nothing of it. */
+  async of(records: readonly LedgerRecord[]): Promise<(record: LedgerRecord) => readonly LedgerRecord[]> {
     // Most ledgers have none, and asking for each example would cost more than the example.
     this.#anything ??= this.#ledger.count({ type: LATER_TYPES }).then((count) => count > 0)
     if (!(await this.#anything)) return () => NOTHING
-    const found = new Map<string, { corrections: LedgerRecord[]; annotations: LedgerRecord[] }>()
+    const found = new Map<string, LedgerRecord[]>()
     const hashes = new Map(records.map(({ run_id, hash }) => [run_id, hash]))
     for await (const later of recordsBefore(this.#ledger, { type: LATER_TYPES, causation_id: [...hashes.keys()] }, this.#size)) {
       const about = later.entry?.['about']
-      if (!isObject(about)) continue
-      const run_id = textOf(about['run_id']) ?? ''
-      if (hashes.get(run_id) !== about['hash']) continue
-      const said = found.get(run_id) ?? { corrections: [], annotations: [] }
-      found.set(run_id, said)
-      if (later.header.type === 'EntryCorrected') said.corrections.push(later)
-      else said.annotations.push(later)
+      const run_id = isObject(about) ? textOf(about['run_id']) : null
+      if (!isObject(about) || run_id === null || hashes.get(run_id) !== about['hash']) continue
+      const said = found.get(run_id)
+      if (said === undefined) found.set(run_id, [later])
+      else said.push(later)
     }
     return ({ run_id }) => found.get(run_id) ?? NOTHING
   }
 }
 
-/** The entry with the corrections in their order. */
-export function corrected(entry: JsonObject, corrections: readonly LedgerRecord[]): JsonObject {
-  return corrections.reduce((changed, { entry: said }) => {
-    const changes = said?.['changes']
-    return isObject(changes) ? (mergePatch(changed, changes) as JsonObject) : changed
+/** The entry, its `training_labels` among it, as these say it, one after the other. */
+export function withLater(entry: JsonObject, later: readonly LedgerRecord[]): JsonObject {
+  return later.reduce((said, record) => {
+    if (EntryCorrected.is(record)) {
+      const changes = record.entry?.['changes']
+      return isObject(changes) ? (mergePatch(said, changes) as JsonObject) : said
+    }
+    const labels = record.entry?.['labels']
+    if (!isObject(labels)) return said
+    const before = isObject(said['training_labels']) ? said['training_labels'] : {}
+    return { ...said, training_labels: { ...before, ...labels } }
   }, entry)
 }

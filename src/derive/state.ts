@@ -3,6 +3,7 @@ import { normalizeTime } from '../verify/time.ts'
 import type { JsonObject } from '../ledger/entry.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { LedgerRecord } from '../ledger/record.ts'
+import type { Replayable } from '../ledger/view.ts'
 
 /** How state is made of events. Handlers are pure: they give the next state and change nothing. */
 export interface StateProjection<State> {
@@ -32,9 +33,28 @@ export interface CurrentState<State> {
   readonly withheld: number
 }
 
+type Step<State> = (state: State, record: LedgerRecord) => State
+
+/** The state before any event, and what makes the next of it. Withheld data reach no handler of a plain projection. */
+function stepsOf<State>(projection: StateProjection<State> | Pick<Replayable<State>, 'start' | 'apply'>): {
+  readonly start: State
+  readonly step: Step<State>
+} {
+  if ('apply' in projection) return { start: projection.start(), step: (state, record) => projection.apply(state, record) }
+  const { initial, on } = projection
+  return {
+    start: typeof initial === 'function' ? (initial as () => State)() : initial,
+    step: (state, record) => {
+      const { entry, header } = record
+      return entry !== null && Object.hasOwn(on, header.type) ? on[header.type]!(state, entry, record) : state
+    },
+  }
+}
+
 /** The default: the members of each event's data over those of the events before; a member is replaced as a whole. */
-function merged(state: JsonObject, data: JsonObject): JsonObject {
-  return { ...state, ...data }
+const MERGED: { readonly start: JsonObject; readonly step: Step<JsonObject> } = {
+  start: {},
+  step: (state, { entry }) => ({ ...state, ...entry }),
 }
 
 /** @throws RangeError */
@@ -55,18 +75,21 @@ export function currentState(ledger: Ledger, stream: string, options?: StateOpti
 export function currentState<State>(
   ledger: Ledger,
   stream: string,
-  options: StateOptions & { readonly projection: StateProjection<State> },
+  options: StateOptions & { readonly projection: StateProjection<State> | Pick<Replayable<State>, 'start' | 'apply'> },
 ): Promise<CurrentState<State>>
 export async function currentState<State>(
   ledger: Ledger,
   stream: string,
-  options: StateOptions & { readonly projection?: StateProjection<State> } = {},
+  options: StateOptions & { readonly projection?: StateProjection<State> | Pick<Replayable<State>, 'start' | 'apply'> } = {},
 ): Promise<CurrentState<State | JsonObject>> {
   const recordedAt = timeOf('recordedAt', options.recordedAt)
   const happenedAt = timeOf('happenedAt', options.happenedAt)
   const { projection } = options
-  const initial = projection?.initial
-  let state = (typeof initial === 'function' ? (initial as () => State)() : (initial ?? {})) as State | JsonObject
+  const { start, step } = (projection === undefined ? MERGED : stepsOf(projection)) as {
+    readonly start: State | JsonObject
+    readonly step: Step<State | JsonObject>
+  }
+  let state = start
   let last: LedgerRecord | null = null
   let events = 0
   let withheld = 0
@@ -78,8 +101,7 @@ export async function currentState<State>(
     events++
     last = record
     if (entry === null) withheld++
-    else if (projection === undefined) state = merged(state as JsonObject, entry)
-    else if (Object.hasOwn(projection.on, header.type)) state = projection.on[header.type]!(state as State, entry, record)
+    state = step(state, record)
   }
   return {
     stream,

@@ -199,7 +199,7 @@ function arrange(all: readonly Placed[]): TimelineNode[] {
 
 /**
  * The causes and effects of one correlation id: calls, tool calls and events, each behind what led to it (`causation_id`).
- * A list whose `depth` and `parent` make the tree. A call that recorded its start stands there once.
+ * Of a ledger, or of a view of it (`asOf`). A list whose `depth` and `parent` make the tree. A call that recorded its start stands there once.
  * @throws LedgerError `too_large` beyond 200,000 records, and as reading
  */
 export async function timeline(ledger: Pick<Ledger, 'scan'>, correlation_id: string): Promise<Timeline> {

@@ -3,7 +3,7 @@
  * example: what went in, and what came out. Calls of an imported run hold only what was new in each; they are one
  * example together, as far as the last of them that fits.
  */
-import { LIMITS } from '../ledger/limits.ts'
+import { EntryCorrected } from '../ledger/built-in-events.ts'
 import type { JsonObject, JsonValue } from '../ledger/entry.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { asFilter } from '../ledger/query.ts'
@@ -11,8 +11,7 @@ import type { Criteria } from '../ledger/query.ts'
 import type { LedgerRecord } from '../ledger/record.ts'
 import { assistantMessage, chatMessage, isConversation } from './chat-message.ts'
 import type { ChatMessage } from './chat-message.ts'
-import { corrected, LaterRecords } from './corrections.ts'
-import type { Later } from './corrections.ts'
+import { LaterRecords, withLater } from './corrections.ts'
 import { isObject, ledgerFacts, recordsBefore } from './source.ts'
 import type { LedgerFacts } from './source.ts'
 
@@ -89,13 +88,16 @@ class Positions {
   }
 }
 
+/** A page is in memory as a whole, and an entry may have 16 MiB. */
+const PAGE_RECORDS = 500
+
 /** Calls that go on in a later call of their run: read from the end, the first of a run that comes is its last. */
 async function continuedCalls(ledger: Ledger, criteria: Criteria, size: number): Promise<Positions> {
   const continued = new Positions(size)
   const runs = new Set<string>()
   let cursor: string | null = null
   do {
-    const page = await ledger.query({ ...criteria, order: 'newest', limit: Math.min(500, LIMITS.query_limit_max), cursor })
+    const page = await ledger.query({ ...criteria, order: 'newest', limit: PAGE_RECORDS, cursor })
     for (const record of page.records) {
       const place = record.seq < size ? placeInRun(record) : null
       if (place === null) continue
@@ -153,8 +155,8 @@ class Conversation {
     this.#name(record, 'tool result')
   }
 
-  addCall(record: LedgerRecord, { corrections, annotations }: Later, isOfRun: boolean): void {
-    const entry = corrected(readable(record.entry), corrections)
+  addCall(record: LedgerRecord, later: readonly LedgerRecord[], isOfRun: boolean): void {
+    const entry = withLater(readable(record.entry), later)
     const prompt = entry['prompt']
     if (typeof prompt === 'string') {
       if (prompt === '') throw new NoExample('not_chat')
@@ -162,13 +164,8 @@ class Conversation {
     } else for (const given of (prompt ?? []) as readonly JsonValue[]) this.#addGiven(given)
     this.#messages.push(outputOf(entry, isOfRun))
     this.#name(record, 'call')
-    for (const correction of corrections) this.#name(correction, 'correction')
-    this.#label(entry['training_labels'])
-    for (const annotation of annotations) {
-      if (!isObject(annotation.entry?.['labels'])) continue
-      this.#label(annotation.entry['labels'])
-      this.#name(annotation, 'annotation')
-    }
+    for (const said of later) this.#name(said, EntryCorrected.is(said) ? 'correction' : 'annotation')
+    if (isObject(entry['training_labels'])) this.#labels = { ...this.#labels, ...entry['training_labels'] }
   }
 
   #addGiven(given: JsonValue): void {
@@ -177,10 +174,6 @@ class Conversation {
     const message = chatMessage(referred === undefined ? given : { ...(given as JsonObject), content: toolContent(referred) })
     if (message === null) throw new NoExample('not_chat')
     this.#messages.push(message)
-  }
-
-  #label(labels: JsonValue | undefined): void {
-    if (isObject(labels)) this.#labels = { ...this.#labels, ...labels }
   }
 
   #name({ seq, hash, run_id }: LedgerRecord, as: TrainingSource['as']): void {
@@ -196,8 +189,6 @@ class Conversation {
     }
   }
 }
-
-const NOT_CORRECTED = { corrections: [] } as const
 
 class Examples {
   readonly #ledger: Ledger
@@ -219,7 +210,10 @@ class Examples {
     const conversation = new Conversation()
     for (const record of records) {
       if (record.header.type === 'ToolCallCompleted') conversation.addToolResult(record)
-      else conversation.addCall(record, { ...laterOf(record), ...(!this.#corrected && NOT_CORRECTED) }, place !== null)
+      else {
+        const later = laterOf(record).filter((said) => this.#corrected || !EntryCorrected.is(said))
+        conversation.addCall(record, later, place !== null)
+      }
     }
     return conversation.result()
   }

@@ -70,8 +70,8 @@ export interface Usage {
   /** Ascending by their values. */
   readonly groups: readonly UsageGroup[]
   readonly total: UsageFigures
-  /** So many records the ledger had: the figures are of those. */
-  readonly size: number
+  /** So many records the ledger had: the figures are of those. Null where they are of a view of it (`asOf`). */
+  readonly size: number | null
 }
 
 const TOKEN_NAMES = ['input', 'cached', 'cache_writes', 'output', 'reasoning', 'total'] as const satisfies readonly (keyof Tokens)[]
@@ -204,7 +204,7 @@ export class UsageFold {
     group.sums.add(record)
   }
 
-  result(size: number): Usage {
+  result(size: number | null): Usage {
     const groups = [...this.#groups.values()].toSorted((a, b) => byValues(a.values, b.values))
     return {
       by: this.#by,
@@ -220,15 +220,15 @@ export class UsageFold {
 
 /**
  * Calls, errors, denials, latency percentiles, tokens and cost of the records that fit: of those of type
- * `AgentCallCompleted`, unless `type` says otherwise. docs/guides/deriving.md tells how tokens and costs are read.
+ * `AgentCallCompleted`, unless `type` says otherwise. Of a ledger, or of a view of it (`asOf`). docs/guides/deriving.md tells how tokens and costs are read.
  * @throws TypeError | RangeError | LedgerError `too_large`, and as reading
  */
 export async function usage(
-  ledger: Pick<Ledger, 'scan' | 'head'>,
+  ledger: Pick<Ledger, 'scan'> & Partial<Pick<Ledger, 'head'>>,
   { by, type = 'AgentCallCompleted', ...criteria }: UsageOptions = {},
 ): Promise<Usage> {
   const fold = new UsageFold(by)
-  const { size } = await ledger.head()
-  for await (const record of recordsBefore(ledger, { ...criteria, type }, size)) fold.add(record)
+  const size = (await ledger.head?.())?.size ?? null
+  for await (const record of recordsBefore(ledger, { ...criteria, type }, size ?? Infinity)) fold.add(record)
   return fold.result(size)
 }

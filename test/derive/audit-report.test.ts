@@ -38,7 +38,7 @@ async function audited(location = 'memory:'): Promise<AuditLedger> {
     actor: 'user:alice',
     causation_id: 'refund',
     run_id: 'by-alice',
-    data: { about: about(refund), reason: 'regular customer' },
+    data: { about: about(refund), reason: 'regular customer', approved_by: 'somebody else' },
   })
   await ledger.append('approvals', {
     type: 'ApprovalDenied',
@@ -136,7 +136,7 @@ test('withheld entries and a tampered ledger are told in the page', async () => 
   const page = await text(auditReportHtml(await auditReport(ledger, { verify: true })))
   expect(page).toContain('entry withheld')
   expect(page).toContain('withheld_unnamed')
-  expect(page).toMatch(/<td>integrity<\/td><td class="bad">fail<\/td>/)
+  expect(page).toMatch(/<td>integrity<\/td><td class="bad">fail<\/td><td>Does not hold/)
 })
 
 test('the page has no script, loads nothing, and nothing that agents wrote is markup', async () => {

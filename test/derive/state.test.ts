@@ -59,6 +59,8 @@ test("a projection of the caller's own; names of members that mean something to 
     on: { OrderPlaced: (s: { steps: string[] }) => ({ steps: [...s.steps, 'placed'] }) },
   }
   expect((await currentState(ledger, 'order-1', { projection })).state).toEqual({ steps: ['placed'] })
+  const replayable = { start: () => 0, apply: (count: number) => count + 1 }
+  expect((await currentState(ledger, 'order-1', { projection: replayable })).state).toBe(3)
   await ledger.append('odd', { type: 'toString', data: JSON.parse('{"__proto__":{"x":1},"constructor":2}') })
   const { state } = await currentState(ledger, 'odd')
   expect(Object.keys(state).toSorted()).toEqual(['__proto__', 'constructor'])

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { AuditLedger, fileSource, importChat, trainingExamples, trainingFile } from '../../src/index.ts'
+import { AuditLedger, EntryAnnotated, EntryCorrected, fileSource, importChat, trainingExamples, trainingFile } from '../../src/index.ts'
 import type { LedgerEntryInput, TrainingExample, TrainingOptions, TrainingSet } from '../../src/index.ts'
 import { readChatFile } from '../helpers/chat-format.ts'
 import { tempDir } from '../helpers/temp.ts'
@@ -186,11 +186,12 @@ test('later labels count; corrections do when they are asked for; neither where 
   })
   const about = { run_id: 'r', hash }
   const other = { run_id: 'r', hash: '0'.repeat(64) }
-  const append = (type: string, data: object): Promise<unknown> => ledger.append('review', { type, data, causation_id: 'r' })
-  await append('EntryAnnotated', { about, labels: { good: true } })
-  await append('EntryAnnotated', { about: other, labels: { wrong: true } })
-  await append('EntryCorrected', { about: other, changes: { raw_output: 'wrong' }, reason: 'r' })
-  await append('EntryCorrected', { about, changes: { raw_output: 'Hello', training_labels: { by: null } }, reason: 'spelling' })
+  await ledger.append('review', [
+    EntryAnnotated({ about, labels: { good: true } }),
+    EntryAnnotated({ about: other, labels: { wrong: true } }),
+    EntryCorrected({ about: other, changes: { raw_output: 'wrong' }, reason: 'r' }),
+    EntryCorrected({ about, changes: { raw_output: 'Hello', training_labels: { by: null } }, reason: 'spelling' }),
+  ])
   const [[plain]] = await examplesOf(ledger)
   expect(plain!.example).toEqual({
     messages: [
@@ -212,6 +213,8 @@ test('later labels count; corrections do when they are asked for; neither where 
     labels: { good: true },
   })
   expect(corrected!.sources.map(({ as }) => as)).toEqual(['call', 'annotation', 'correction'])
+  const { entry, labels } = await ledger.corrected('r')
+  expect([entry!['raw_output'], labels]).toEqual(['Hello', corrected!.example.labels])
   expect((await ledger.get('r'))!.entry!['raw_output']).toBe('Helo')
 })
 

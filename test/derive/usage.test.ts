@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { AuditLedger, usage } from '../../src/index.ts'
+import { AuditLedger, timeline, usage } from '../../src/index.ts'
 import type { LedgerEntryInput, UsageFigures } from '../../src/index.ts'
 import { fixedClock, seededRandom } from '../../src/testing/index.ts'
 import type { SeededRandom } from '../../src/testing/index.ts'
@@ -172,6 +172,19 @@ test('a currency a call does not fill the memory', async () => {
   }
   const { total } = await usage(ledger)
   expect([Object.keys(total.cost).length, total.unreadable]).toEqual([100, 3])
+})
+
+test('of what was known at some time', async () => {
+  const clock = fixedClock('2026-03-01T12:00:00.000000Z')
+  await using ledger = await AuditLedger.open('memory:', { origin: 'example.com/u', signer: null, clock })
+  for (const run_id of ['a', 'b', 'c']) {
+    clock.advance(1_000_000)
+    await ledger.record({ agent_name: 'a', method_name: 'm', run_id, correlation_id: 'task', usage: { prompt_tokens: 1 } })
+  }
+  const then = ledger.asOf({ recordedAt: '2026-03-01T12:00:02Z' })
+  expect(await usage(then)).toMatchObject({ size: null, total: { calls: 2, tokens: { input: 2 } } })
+  expect((await usage(ledger)).size).toBe(4)
+  expect((await timeline(then, 'task')).nodes.map(({ run_id }) => run_id)).toEqual(['a', 'b'])
 })
 
 test('what is withheld or can not be read is counted apart, and what an import did not time has no latency', async () => {
