@@ -29,8 +29,8 @@ export interface SubscribeOptions {
 
 /** So many records are rather read whole and looked at than asked for by an index, which may lag behind the end. */
 const SCANNED_MAX = 1024
-/** How often a record that the head promises may not be there. A server that lags catches up; damage stays. */
-const MISSES_MAX = 100
+/** How often the records that the head promises may not be there yet, half a minute about: a server that lags catches up, damage stays. */
+const MISSES_MAX = 600
 
 type EventQueries = EventQuery | readonly EventQuery[]
 
