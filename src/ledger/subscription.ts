@@ -150,7 +150,9 @@ export class Subscription implements AsyncIterableIterator<LedgerRecord, undefin
   }
 
   async *#upTo(size: number, hash: string): AsyncGenerator<LedgerRecord, void, undefined> {
-    if (this.#filters === null || size - this.#next <= SCANNED_MAX) yield* this.#scanned(size)
+    // An index of a server that lags tells nothing of what it does not have; a gap in what is read one by one shows.
+    const isNear = this.#store.mayLag === true || size - this.#next <= SCANNED_MAX
+    if (this.#filters === null || isNear) yield* this.#scanned(size)
     else yield* this.#found(this.#filters, size, hash)
   }
 
