@@ -208,6 +208,8 @@ export interface Store {
   /** The path or URL, for messages. */
   readonly location: string
   readonly readOnly: boolean
+  /** True where one reading may be answered by several servers, of which one knows less than another told before. */
+  readonly mayLag?: boolean
   /** True when the store would like its live segment sealed and a new one begun. */
   readonly segmentFull: boolean
   /** The live segment's name and the position of its first record; null where the store has no segments. */

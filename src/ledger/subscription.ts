@@ -29,8 +29,8 @@ export interface SubscribeOptions {
 
 /** So many records are rather read whole and looked at than asked for by an index, which may lag behind the end. */
 const SCANNED_MAX = 1024
-/** How often a record that the head promises may not be there. A server that lags catches up; damage stays. */
-const MISSES_MAX = 100
+/** How often the records that the head promises may not be there yet, half a minute about: a server that lags catches up, damage stays. */
+const MISSES_MAX = 600
 
 type EventQueries = EventQuery | readonly EventQuery[]
 
@@ -150,7 +150,9 @@ export class Subscription implements AsyncIterableIterator<LedgerRecord, undefin
   }
 
   async *#upTo(size: number, hash: string): AsyncGenerator<LedgerRecord, void, undefined> {
-    if (this.#filters === null || size - this.#next <= SCANNED_MAX) yield* this.#scanned(size)
+    // An index of a server that lags tells nothing of what it does not have; a gap in what is read one by one shows.
+    const isNear = this.#store.mayLag === true || size - this.#next <= SCANNED_MAX
+    if (this.#filters === null || isNear) yield* this.#scanned(size)
     else yield* this.#found(this.#filters, size, hash)
   }
 

@@ -110,6 +110,7 @@ export function faultyStore(inner: Store): FaultyStore {
     kind: inner.kind,
     location: inner.location,
     readOnly: inner.readOnly,
+    ...(inner.mayLag === undefined ? {} : { mayLag: inner.mayLag }),
     get segmentFull() {
       return inner.segmentFull
     },

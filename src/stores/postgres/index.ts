@@ -33,6 +33,7 @@ import type { PostgresStoreOptions } from './opening.ts'
 import { HEADERS_PAGE, PAGE_BYTES, countQuery, pageQuery, tallyQuery } from './select.ts'
 import { Notices } from './notices.ts'
 import type { Row } from './session.ts'
+import { parseTarget } from './target.ts'
 import type { Sessions } from './sessions.ts'
 import { snapshotsInTable } from './snapshots.ts'
 import { replicaInTable, treeInTables } from './tree.ts'
@@ -62,6 +63,7 @@ class PostgresStore implements Store {
   readonly kind = 'postgres'
   readonly location: string
   readonly readOnly: boolean
+  readonly mayLag: boolean
   readonly segmentFull = false
   readonly segment = null
   readonly recovered = null
@@ -80,6 +82,8 @@ class PostgresStore implements Store {
     this.#place = place
     this.location = place.display
     this.readOnly = options.readOnly ?? false
+    // Who writes reads from the primary alone.
+    this.mayLag = this.readOnly && parseTarget(url).hosts.length > 1
     this.#now = options.databaseClock === false ? () => null : serverClock
     this.#notices = new Notices(sessions, place.id)
     this.#appending = new Appending({
