@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { EntryAnnotated, EntryCorrected } from '../../ledger/built-in-events.ts'
 import type { Ledger } from '../../ledger/ledger.ts'
+import { defineProjection } from '../../ledger/projection.ts'
 import type { LedgerRecord } from '../../ledger/record.ts'
+import type { AsOf, StateAsOf } from '../../ledger/view.ts'
 import { assertMisuse, assertRefused } from '../checks.ts'
 import { seededRandom } from '../seeded-random.ts'
 import type { Scenario } from './bench.ts'
@@ -121,6 +123,29 @@ export const viewCases: readonly Scenario[] = [
         const until = at(random.below(100))
         assert.equal(await view.count({ until }), all.filter((record) => fits(record) && record.header.timestamp < until).length)
       }
+    },
+  },
+  {
+    name: 'a projection as of a time is what the records of that time come to',
+    async run(bench) {
+      const made = await newLedger(bench)
+      await recordedAt(made, [
+        [100, 300],
+        [200, 100],
+        [300, 200],
+      ])
+      const steps = defineProjection({
+        name: 'steps',
+        version: 1,
+        initial: [] as number[],
+        on: { StepTaken: (seqs, _data, { seq }) => [...seqs, seq] },
+      })
+      const load = (asOf: AsOf): Promise<StateAsOf<number[]>> => made.ledger.asOf(asOf).load(steps)
+      assert.deepEqual(await load({}), { state: [1, 2, 3], position: 3 })
+      assert.deepEqual(await load({ recordedAt: at(200) }), { state: [1, 2], position: 2 })
+      assert.deepEqual(await load({ happenedAt: at(200) }), { state: [2, 3], position: 3 })
+      assert.deepEqual(await load({ recordedAt: at(99) }), { state: [], position: -1 })
+      assert.deepEqual(await made.ledger.asOf({}).load(steps, { stream: 'other' }), { state: [], position: -1 })
     },
   },
   {
