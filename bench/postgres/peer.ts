@@ -11,7 +11,8 @@ import { WORKLOADS } from '../workloads.ts'
 import type { Server } from './server.ts'
 
 const NAME = 'Emmett (PostgreSQL)'
-const ROUNDS = 3
+/** More where there is a target. */
+const ROUNDS = 2
 
 interface Manner {
   readonly who: string
@@ -39,12 +40,13 @@ interface Comparison {
 async function rowOf({ session, server, installed, payloads, what }: Comparison, manner: Manner): Promise<Result> {
   const main = join(await session.built(), 'index.js')
   const { callers, usual, quick, target } = manner
-  const answerOf = (program: string, variant: string, by: Installed, count: number): Promise<Outcome> =>
-    server.inDatabase((url) => perform(session, program, variant, by, { payloads, count, callers, url }))
+  const answerOf = async (program: string, variant: string, by: Installed, count: number): Promise<Outcome> =>
+    perform(session, program, variant, by, { payloads, count, callers, url: await server.newDatabase() })
   const ours: number[] = []
   const floor: number[] = []
   let note = ''
-  for (let round = 0; round < session.count(ROUNDS, 1); round++) {
+  const rounds = session.count(target === null ? ROUNDS : ROUNDS + 1, 1)
+  for (let round = 0; round < rounds; round++) {
     const [theirs, mine] = [session.count(usual.theirs, quick), session.count(usual.ours, quick)]
     const answer = await answerOf('emmett-postgresql.mjs', '', installed, theirs)
     if ('crashed' in answer) return { topic: 'postgres', what: `${NAME}, ${what}`, absent: answer.crashed, isFailure: false }

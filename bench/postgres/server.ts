@@ -50,15 +50,9 @@ export class Server {
     }
   }
 
-  /** `work` in a database of its own: for those who have their tables in no schema that can be named. */
-  async inDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
-    const name = `bench_${this.#places++}`
-    const url = await this.#cluster.createDatabase(name)
-    try {
-      return await work(url)
-    } finally {
-      await this.#cluster.sql(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
-    }
+  /** For those who have their tables in no schema that can be named. It goes with the server: dropping it would cost a checkpoint. */
+  newDatabase(): Promise<string> {
+    return this.#cluster.createDatabase(`bench_${this.#places++}`)
   }
 
   /** Rows get their last bits and the planner its statistics, as autovacuum gives them where nobody hurries. */
