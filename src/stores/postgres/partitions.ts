@@ -10,8 +10,6 @@ const LOCK_TIMEOUT_MS = 2000
 /** How often it is looked at, ms; sooner where it could not be made. */
 const LOOK_EVERY_MS = 3_600_000
 const LOOK_AGAIN_MS = 60_000
-/** Times that a clock without sense gives have no partitions of their own. */
-const YEARS = { first: '1970', last: '9998' } as const
 
 export class Partitions {
   readonly #sessions: Sessions
@@ -56,8 +54,6 @@ export class Partitions {
 
   async #make(recorded_at: string): Promise<void> {
     this.#next_ms = performance.now() + LOOK_EVERY_MS
-    const year = recorded_at.slice(0, 4)
-    if (year < YEARS.first || year > YEARS.last) return
     try {
       await this.#sessions.reading((session) =>
         session.transaction(async () => {
