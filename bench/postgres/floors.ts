@@ -7,8 +7,8 @@ import { once } from 'node:events'
 import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import { openPostgresStore } from '../../src/stores/postgres/index.ts'
-import { int8Array, textArray, textArrayLiteral, timeArray } from '../../src/stores/postgres/arrays.ts'
-import { timeMicros } from '../../src/stores/postgres/times.ts'
+import { POSTGRES_EPOCH_US, int8Array, textArray, textArrayLiteral, timeArray } from '../../src/stores/postgres/arrays.ts'
+import { timeMicros } from '../../src/ledger/micros.ts'
 import type { Batch, Written } from '../batches.ts'
 import { timed } from '../session.ts'
 import type { Place } from './server.ts'
@@ -52,8 +52,8 @@ function columnsOf(batch: Batch): Columns {
   const first = batch[0] as Written
   return {
     first: first.header.seq,
-    recorded: batch.map(({ header }) => timeMicros(header.recorded_at)),
-    occurred: batch.map(({ header }) => timeMicros(header.timestamp)),
+    recorded: batch.map(({ header }) => BigInt(timeMicros(header.recorded_at))),
+    occurred: batch.map(({ header }) => BigInt(timeMicros(header.timestamp))),
     versions: batch.map(({ header }) => header.stream_version),
     tags: batch.map(({ header }) => header.tags),
     texts: TEXT_COLUMNS.map(([, value]) => batch.map(value)),
@@ -101,7 +101,6 @@ async function byUnnest(client: pg.Client, id: number, columns: Columns): Promis
 }
 
 const COPY_SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
-const POSTGRES_EPOCH_US = 946_684_800_000_000n
 /** Counts and lengths, 4 bytes each, and the five numbers of a row. */
 const ROW_BYTES = 2 + 4 * (6 + TEXTS.length) + 4 + 4 * 8
 

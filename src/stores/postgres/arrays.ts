@@ -2,7 +2,9 @@
  * Parameters that are arrays, in PostgreSQL's binary form: nothing is quoted by us and nothing parsed by the server.
  * Source: PostgreSQL's `array_recv`; a `Buffer` goes over as a binary parameter.
  */
-import { POSTGRES_EPOCH_US } from './times.ts'
+
+/** PostgreSQL counts µs from 2000-01-01. */
+export const POSTGRES_EPOCH_US = 946_684_800_000_000n
 
 const TEXT_OID = 25
 const INT8_OID = 20

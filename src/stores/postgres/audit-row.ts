@@ -1,15 +1,16 @@
 /** One row against its own record: does every column that queries look at say what header and entry say? */
 import { indexedName } from '../../ledger/filter.ts'
+import { timeMicros } from '../../ledger/micros.ts'
 import type { AuditSink } from '../../ledger/store.ts'
 import type { RecordHeader } from '../../verify/header.ts'
-import { splitLine } from '../../verify/record.ts'
+import { ENTRY_OPEN, HASH_OPEN, HEADER_START, SALT_OPEN, splitLine } from '../../verify/record.ts'
 import type { LineSlices } from '../../verify/record.ts'
 import { lineSql } from './schema-functions.ts'
 import type { CopiedRow } from './copy-out.ts'
 import { findNames, mayHaveNames } from './entry-names.ts'
 import type { EntryNames, Slice } from './entry-names.ts'
 import { HeaderMatch } from './header-match.ts'
-import { POSTGRES_EPOCH_US, timeMicros } from './times.ts'
+import { POSTGRES_EPOCH_US } from './arrays.ts'
 import { storedName } from './writing.ts'
 
 const TEXT_COLUMNS = [
@@ -45,8 +46,6 @@ const TAGS = FIRST_TEXT + TEXT_COLUMNS.length
 const FIRST_PART = TAGS + 1
 const LINE = FIRST_PART + PARTS.length
 export const ROW_COLUMNS = LINE + 1
-/** Where the hash begins in a line. */
-const HASH_START = 9
 
 const at = (column: TextColumn): number => FIRST_TEXT + TEXT_COLUMNS.indexOf(column)
 const HEADER_COLUMNS = {
@@ -67,11 +66,10 @@ const HEADER_COLUMNS = {
 const PROVIDER = at('provider')
 const MODEL = at('model')
 
-/** From the start of a line to its header, and from the header's end to the salt and to the entry, where nobody signed. */
 const HASH_LENGTH = 64
 const SALT_LENGTH = 22
-const TO_HEADER = '{"hash":"'.length + HASH_LENGTH + '","header":'.length
-const TO_ENTRY = ',"salt":"'.length + SALT_LENGTH + '","entry":'.length
+/** From the header's end to the entry's brace, where nobody signed. */
+const TO_ENTRY = SALT_OPEN.length + SALT_LENGTH + ENTRY_OPEN.length - 1
 
 interface Difference {
   readonly expected: string
@@ -83,7 +81,8 @@ export class RowAudit {
   readonly #header = new HeaderMatch(HEADER_COLUMNS)
   /** Rows so far. */
   count = 0
-  #last: { readonly seq: bigint; readonly hash: string } | null = null
+  /** Of the last row: its position, and where its hash column's text stands. */
+  #last: { readonly seq: bigint; readonly bytes: Buffer; readonly start: number; readonly end: number } | null = null
 
   constructor(sink: AuditSink) {
     this.#sink = sink
@@ -91,7 +90,9 @@ export class RowAudit {
 
   /** The row with the highest position so far, and what its hash column holds. */
   get last(): { readonly seq: bigint; readonly hash: string } | null {
-    return this.#last
+    if (this.#last === null) return null
+    const { seq, bytes, start, end } = this.#last
+    return { seq, hash: bytes.toString('utf8', start, end) }
   }
 
   /** The position behind the last row; `from` where none at `from` or behind it was read. */
@@ -111,7 +112,8 @@ export class RowAudit {
     const difference = this.#isAsWritten(row, start, end) ? null : compare(row, start, end)
     if (difference !== null) this.#sink.problem({ code: 'column_mismatch', seq: number, ...difference, where: { row: number } })
     this.count++
-    this.#last = { seq, hash: row.bytes.toString('utf8', start + HASH_START, Math.min(end, start + HASH_START + (length(row, 0) ?? 0))) }
+    const hashStart = start + HASH_OPEN.length
+    this.#last = { seq, bytes: row.bytes, start: hashStart, end: Math.min(end, hashStart + (length(row, 0) ?? 0)) }
     return seq
   }
 
@@ -120,8 +122,8 @@ export class RowAudit {
     const { bytes, starts, lengths } = row
     const part = (i: number): number => (lengths[FIRST_PART + i] === -1 ? -1 : bytes.readInt32BE(starts[FIRST_PART + i]))
     if (part(0) !== HASH_LENGTH || part(2) !== -1 || part(3) !== SALT_LENGTH) return false
-    const headerEnd = start + TO_HEADER + part(1)
-    if (!this.#header.holds(row, start + TO_HEADER, headerEnd)) return false
+    const headerEnd = start + HEADER_START + part(1)
+    if (!this.#header.holds(row, start + HEADER_START, headerEnd)) return false
     const entryStart = headerEnd + TO_ENTRY
     const names = mayHaveNames(bytes, entryStart, end) ? findNames(bytes, entryStart, end - 1) : NO_NAMES
     return names !== undefined && isText(row, PROVIDER, names.provider) && isText(row, MODEL, names.model)
@@ -213,8 +215,8 @@ function compareColumns(row: CopiedRow, header: RecordHeader, slices: LineSlices
   try {
     const numbers = [
       ['seq', BigInt(header.seq), long(row, 0)],
-      ['recorded_at', timeMicros(header.recorded_at), micros(row, 1)],
-      ['occurred_at', timeMicros(header.timestamp), micros(row, 2)],
+      ['recorded_at', BigInt(timeMicros(header.recorded_at)), micros(row, 1)],
+      ['occurred_at', BigInt(timeMicros(header.timestamp)), micros(row, 2)],
       ['stream_version', BigInt(header.stream_version), long(row, 3)],
     ] as const
     for (const [column, expected, found] of numbers) if (expected !== found) return differ(column, expected, found)

@@ -3,7 +3,7 @@
  * record as we write it nothing has to be parsed. It says yes or "look closer", never no.
  */
 import type { CopiedRow } from './copy-out.ts'
-import { POSTGRES_EPOCH_US } from './times.ts'
+import { POSTGRES_EPOCH_US } from './arrays.ts'
 
 /** Where the values lie in a row: src/stores/postgres/audit-row.ts. */
 export interface HeaderColumns {

@@ -3,7 +3,7 @@ import { LedgerError } from '../../ledger/errors.ts'
 import type { Head, SealedRecord, StateRequest, StoreState } from '../../ledger/store.ts'
 import { textArray, textArrayLiteral, int8Array, timeArray } from './arrays.ts'
 import type { Session } from './session.ts'
-import { timeMicros } from './times.ts'
+import { timeMicros } from '../../ledger/micros.ts'
 
 /** Which row of `ledgers`, and how it is called in messages. */
 export interface LedgerPlace {

@@ -7,7 +7,7 @@
  * entries of each are counted first.
  */
 import type { RecordFilter } from '../../ledger/store.ts'
-import { timeMicros } from './columns.ts'
+import { timeMicros } from '../../ledger/micros.ts'
 import type { Database, SqlValue } from './driver.ts'
 
 /** Columns of equality, those that few records share first. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { timeMicros } from '../../../src/stores/sql/columns.ts'
-import { formatTime } from '../../../src/verify/time.ts'
-import { TIMES } from './sample.ts'
+import { timeMicros } from '../../src/ledger/micros.ts'
+import { formatTime } from '../../src/verify/time.ts'
+import { TIMES } from '../stores/sql/sample.ts'
 
 test('every µs is exact and in order, also where a number can not hold it', () => {
   expect(TIMES.map((time) => BigInt(timeMicros(time)))).toEqual([
