@@ -13,7 +13,6 @@ import type { LedgerPlace } from './writing.ts'
 export interface AppendingOptions {
   readonly sessions: Sessions
   readonly place: LedgerPlace
-  readonly readOnly: boolean
   /** The database's clock, or null where the process's own counts. */
   readonly now: () => number | null
   readonly warn: ((warning: LedgerWarning) => void) | undefined

@@ -11,7 +11,7 @@ const { url, databaseClock, patience_ms, acknowledged, port, replies } = workerD
 async function open(): Promise<Appending> {
   const { sessions, place, serverClock } = await openSessions(url, { create: false, patienceMs: patience_ms })
   const now = databaseClock === false ? () => null : serverClock
-  return new Appending({ sessions, place, readOnly: false, now, warn: undefined, acknowledged })
+  return new Appending({ sessions, place, now, warn: undefined, acknowledged })
 }
 
 let opening: Promise<Appending> | null = null

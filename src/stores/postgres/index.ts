@@ -29,11 +29,11 @@ import { auditRows } from './audit.ts'
 import { ExitThread } from './exit.ts'
 import { describeTables } from './describe.ts'
 import { openSessions } from './opening.ts'
-import type { PostgresStoreOptions } from './opening.ts'
+import type { Opened, PostgresStoreOptions } from './opening.ts'
 import { HEADERS_PAGE, PAGE_BYTES, countQuery, pageQuery, tallyQuery } from './select.ts'
+import type { Query as SelectQuery } from './select.ts'
 import { Notices } from './notices.ts'
 import type { Row } from './session.ts'
-import { parseTarget } from './target.ts'
 import type { Sessions } from './sessions.ts'
 import { snapshotsInTable } from './snapshots.ts'
 import { replicaInTable, treeInTables } from './tree.ts'
@@ -55,8 +55,7 @@ const PAGE_ROWS = 512
  * @throws TypeError for a URL that is none
  */
 export async function openPostgresStore(url: string, options: PostgresStoreOptions = {}): Promise<Store> {
-  const { sessions, place, serverClock } = await openSessions(url, options)
-  return new PostgresStore(url, sessions, place, options, serverClock)
+  return new PostgresStore(url, await openSessions(url, options), options)
 }
 
 class PostgresStore implements Store {
@@ -77,19 +76,18 @@ class PostgresStore implements Store {
   readonly #now: () => number | null
   readonly #notices: Notices
 
-  constructor(url: string, sessions: Sessions, place: LedgerPlace, options: PostgresStoreOptions, serverClock: () => number | null) {
+  constructor(url: string, { sessions, place, hosts, serverClock }: Opened, options: PostgresStoreOptions) {
     this.#sessions = sessions
     this.#place = place
     this.location = place.display
     this.readOnly = options.readOnly ?? false
     // Who writes reads from the primary alone.
-    this.mayLag = this.readOnly && parseTarget(url).hosts.length > 1
+    this.mayLag = this.readOnly && hosts > 1
     this.#now = options.databaseClock === false ? () => null : serverClock
     this.#notices = new Notices(sessions, place.id)
     this.#appending = new Appending({
       sessions,
       place,
-      readOnly: this.readOnly,
       now: this.#now,
       warn: options.onWarning ?? emitWarning,
       appended: () => this.#notices.tell(),
@@ -141,7 +139,8 @@ class PostgresStore implements Store {
     let before = selection.before === Infinity ? (await this.#head()).size : selection.before
     for (let rows = PAGE_ROWS_FIRST; from < before && limit > 0; rows = PAGE_ROWS) {
       const wanted = Math.min(rows, limit)
-      const page = await this.#page({ ...selection, from, before }, wanted)
+      // Each page is a statement of its own: a slow consumer holds no snapshot, which would keep the head's old versions alive.
+      const page = await this.#answer(pageQuery(this.#place, { ...selection, from, before }, wanted))
       const last = page.at(-1)
       if (last === undefined) return
       let bytes = 0
@@ -170,10 +169,10 @@ class PostgresStore implements Store {
     }
   }
 
-  /** Each page is a statement of its own: a slow consumer holds no snapshot, which would keep the head's old versions alive. */
-  #page(selection: Selection, limit: number): Promise<readonly Row[]> {
-    const query = pageQuery(this.#place, selection, limit)
-    return query === null ? Promise.resolve([]) : this.#sessions.reading((session) => session.query(query.statement, query.values))
+  /** No rows where no record can fit. */
+  async #answer(query: SelectQuery | null): Promise<readonly Row[]> {
+    this.#sessions.assertOpen()
+    return query === null ? [] : this.#sessions.reading((session) => session.query(query.statement, query.values))
   }
 
   async #head(): Promise<Head> {
@@ -183,17 +182,12 @@ class PostgresStore implements Store {
   /** A ledger has no gaps, so its size says how many records there are; `verify` says so where it is not true. */
   async count(filter: RecordFilter): Promise<number> {
     if (isEmptyFilter(filter)) return (await this.#head()).size
-    const query = countQuery(this.#place.id, filter)
-    if (query === null) return 0
-    const [row] = await this.#sessions.reading((session) => session.query(query.statement, query.values))
-    return Number(row?.[0])
+    const [row] = await this.#answer(countQuery(this.#place.id, filter))
+    return Number(row?.[0] ?? 0)
   }
 
   async tally(column: TallyColumn, filter: RecordFilter): Promise<ReadonlyMap<string, number>> {
-    this.#sessions.assertOpen()
-    const query = tallyQuery(this.#place.id, column, filter)
-    if (query === null) return new Map()
-    const rows = await this.#sessions.reading((session) => session.query(query.statement, query.values))
+    const rows = await this.#answer(tallyQuery(this.#place.id, column, filter))
     return new Map(rows.map(([value, count]) => [value as string, Number(count)]))
   }
 

@@ -31,6 +31,8 @@ const OPENING_PATIENCE_MS = 5000
 export interface Opened {
   readonly sessions: Sessions
   readonly place: LedgerPlace
+  /** Servers that the URL names. */
+  readonly hosts: number
   readonly serverClock: () => number | null
 }
 
@@ -52,7 +54,7 @@ export async function openSessions(url: string, options: PostgresStoreOptions): 
   try {
     const place = await sessions.reading((session) => placeOf(session, target, { readOnly, create: options.create ?? !readOnly }))
     patience_ms = options.patienceMs ?? PATIENCE_MS
-    return { sessions, place, serverClock: () => clock.now() }
+    return { sessions, place, hosts: target.hosts.length, serverClock: () => clock.now() }
   } catch (error) {
     await sessions.close()
     throw error

@@ -6,17 +6,13 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { asStorageError } from '../../ledger/errors.ts'
+import { asStorageError, isMissing } from '../../ledger/errors.ts'
 import type { TreeFiles, TreeText } from '../../ledger/store.ts'
 
 const HASH_BYTES = 32
 /** A level holds a 256th of the one below, so a ledger never has more. */
 const LEVELS_MAX = 8
 const NOTHING = new Uint8Array(0)
-
-function isMissing(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR'].includes(String((error as { code?: unknown }).code))
-}
 
 export function treeFilesIn(folder: string): TreeFiles {
   async function inFolder<T>(work: () => Promise<T>): Promise<T> {
