@@ -1,4 +1,5 @@
 /** Who did what, when, with what outcome, under which policy, and who approved: a report that names what it was made of. */
+import { isObject } from '../ledger/entry.ts'
 import type { Outcome } from '../verify/header.ts'
 import type { VerificationReport } from '../verify/report.ts'
 import { formatTime } from '../verify/time.ts'
@@ -8,7 +9,7 @@ import type { Ledger } from '../ledger/ledger.ts'
 import { asFilter } from '../ledger/query.ts'
 import type { Criteria } from '../ledger/query.ts'
 import type { LedgerRecord } from '../ledger/record.ts'
-import { isObject, ledgerFacts, recordsBefore, textOf } from './source.ts'
+import { ledgerFacts, recordsBefore, textOf } from './source.ts'
 import type { LedgerFacts } from './source.ts'
 
 export interface AuditReportOptions extends Criteria {

@@ -3,8 +3,9 @@
  * members of a message, the API's reference of `messages`. What does not fit is refused, not bent.
  */
 import { canonicalize } from '../verify/canonical.ts'
+import { isObject } from '../ledger/entry.ts'
 import type { JsonObject, JsonValue } from '../ledger/entry.ts'
-import { isObject, textOf } from './source.ts'
+import { textOf } from './source.ts'
 
 export interface ChatToolCall extends JsonObject {
   readonly id: string

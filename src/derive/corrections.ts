@@ -1,10 +1,11 @@
 /** What later records say of calls: corrections and labels. A correction changes what is derived, never the record. */
 import { EntryAnnotated, EntryCorrected } from '../ledger/built-in-events.ts'
 import { mergePatch } from '../ledger/corrections.ts'
+import { isObject } from '../ledger/entry.ts'
 import type { JsonObject } from '../ledger/entry.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { LedgerRecord } from '../ledger/record.ts'
-import { isObject, recordsBefore, textOf } from './source.ts'
+import { recordsBefore, textOf } from './source.ts'
 
 const NOTHING: readonly LedgerRecord[] = []
 const LATER_TYPES = [EntryCorrected.type, EntryAnnotated.type]

@@ -1,7 +1,6 @@
 /** What everything derived is made from, and how it is bound to the ledger: so many records, under this root. */
 import { hashHex } from '../verify/tree.ts'
 import type { SignedCheckpoint } from '../ledger/checkpoints.ts'
-import type { JsonObject } from '../ledger/entry.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { Criteria } from '../ledger/query.ts'
 import type { LedgerRecord } from '../ledger/record.ts'
@@ -46,10 +45,6 @@ export async function* recordsBefore(
     if (record.seq >= size) return
     yield record
   }
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** A text that is not empty, or null. */

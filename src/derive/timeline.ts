@@ -1,10 +1,11 @@
 /** What led to what in one task, conversation or trace: its records as a tree of causes, in the order of the ledger. */
+import { isObject } from '../ledger/entry.ts'
 import type { Outcome } from '../verify/header.ts'
 import { LedgerError } from '../ledger/errors.ts'
 import { indexedName } from '../ledger/filter.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { LedgerRecord } from '../ledger/record.ts'
-import { isObject, textOf } from './source.ts'
+import { textOf } from './source.ts'
 import { tokensOf } from './tokens.ts'
 
 /** Records of one correlation that are held at once; each takes some hundred bytes. */

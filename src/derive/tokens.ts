@@ -2,8 +2,8 @@
  * The token counts of one call, whatever its SDK calls them. Some count cached tokens inside the input, some beside it;
  * here they are always inside, so that adding `input` and `output` counts each token once.
  */
+import { isObject } from '../ledger/entry.ts'
 import type { JsonObject, JsonValue } from '../ledger/entry.ts'
-import { isObject } from './source.ts'
 
 /** Tokens; each is null where the source does not say. */
 export interface Tokens {

@@ -4,6 +4,7 @@
  * example together, as far as the last of them that fits.
  */
 import { EntryCorrected } from '../ledger/built-in-events.ts'
+import { isObject } from '../ledger/entry.ts'
 import type { JsonObject, JsonValue } from '../ledger/entry.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { asFilter } from '../ledger/query.ts'
@@ -12,7 +13,7 @@ import type { LedgerRecord } from '../ledger/record.ts'
 import { assistantMessage, chatMessage, isConversation } from './chat-message.ts'
 import type { ChatMessage } from './chat-message.ts'
 import { LaterRecords, withLater } from './corrections.ts'
-import { isObject, ledgerFacts, recordsBefore } from './source.ts'
+import { ledgerFacts, recordsBefore } from './source.ts'
 import type { LedgerFacts } from './source.ts'
 
 export interface TrainingOptions extends Omit<Criteria, 'type'> {

@@ -1,6 +1,7 @@
 /** How much was used, by whom, of what, when: calls, outcomes, latency, tokens and cost. A fold over the records. */
 import { OUTCOMES } from '../verify/header.ts'
 import type { Outcome } from '../verify/header.ts'
+import { isObject } from '../ledger/entry.ts'
 import type { JsonObject } from '../ledger/entry.ts'
 import { LedgerError } from '../ledger/errors.ts'
 import { indexedName } from '../ledger/filter.ts'
@@ -10,7 +11,7 @@ import type { LedgerRecord } from '../ledger/record.ts'
 import { costsOf } from './cost.ts'
 import { DecimalSum } from './decimal.ts'
 import { Quantiles, SKETCH_ERROR } from './quantiles.ts'
-import { isObject, recordsBefore } from './source.ts'
+import { recordsBefore } from './source.ts'
 import { tokensOf } from './tokens.ts'
 import type { Tokens } from './tokens.ts'
 

@@ -4,9 +4,10 @@
  */
 import { readSense } from '../verify/record.ts'
 import { fitsFilter } from './filter.ts'
+import { asFilter, refuseUnknown } from './query.ts'
+import type { OneOrMore } from './query.ts'
 import type { RecordFilter, SealedRecord, Selection, Store } from './store.ts'
 
-type OneOrMore<T extends string> = T | readonly T[]
 /** An event type by its name, or its definition. */
 export type EventTypeName = string | { readonly type: string }
 
@@ -28,38 +29,31 @@ export interface AppendCondition {
   readonly after: number
 }
 
-const LISTS = ['stream', 'correlation_id', 'causation_id', 'actor', 'action'] as const
-const KEYS = new Set<string>([...LISTS, 'types', 'tags'])
+const KEYS = new Set(['types', 'tags', 'stream', 'correlation_id', 'causation_id', 'actor', 'action'])
 
-function asList(key: string, value: unknown): string[] {
-  const list = (Array.isArray(value) ? value : [value]) as unknown[]
-  return list.map((item) => {
-    if (typeof item === 'string') return item
-    const type = key === 'types' ? (item as { readonly type?: unknown } | null)?.type : undefined
-    if (typeof type === 'string') return type
-    throw new TypeError(`${key} must be ${key === 'types' ? 'names or definitions of events' : 'a string or an array of strings'}`)
+/** @throws TypeError */
+function typeNames(types: unknown): string[] {
+  return (Array.isArray(types) ? types : [types]).map((type: unknown) => {
+    const name = typeof type === 'string' ? type : (type as { readonly type?: unknown } | null)?.type
+    if (typeof name !== 'string') throw new TypeError('types must be names or definitions of events')
+    return name
   })
 }
 
 /** @throws TypeError */
-function asFilter(query: EventQuery): RecordFilter {
+function asEventFilter(query: EventQuery): RecordFilter {
   if (typeof query !== 'object' || query === null || Array.isArray(query))
     throw new TypeError('a query of events is an object: { types, tags, … }')
-  for (const key of Object.keys(query)) {
-    if (!KEYS.has(key)) throw new TypeError(`unknown key ${JSON.stringify(key)} in a query of events; known are ${[...KEYS].join(', ')}`)
-  }
-  const filter: { -readonly [Key in keyof RecordFilter]: RecordFilter[Key] } = {}
-  if (query.types !== undefined) filter.type = asList('types', query.types)
-  if (query.tags !== undefined) filter.tags = asList('tags', query.tags)
-  for (const key of LISTS) if (query[key] !== undefined) filter[key] = asList(key, query[key])
-  return filter
+  refuseUnknown(Object.keys(query), KEYS)
+  const { types, tags, ...same } = query
+  return asFilter({ ...same, tag: tags, type: types === undefined ? undefined : typeNames(types) })
 }
 
 /** One filter a query; an event fits where it fits any. @throws TypeError */
 export function asFilters(query: EventQuery | readonly EventQuery[]): RecordFilter[] {
   const queries = Array.isArray(query) ? (query as readonly EventQuery[]) : [query as EventQuery]
   if (queries.length === 0) throw new TypeError('a query of events is an object or a list of at least one')
-  return queries.map(asFilter)
+  return queries.map(asEventFilter)
 }
 
 /** @throws TypeError | RangeError */

@@ -1,8 +1,10 @@
 /** What later records say of earlier ones: corrections, annotations, and that a call has ended. */
 import { EntryAnnotated, EntryCorrected } from './built-in-events.ts'
+import { isObject } from './entry.ts'
 import type { JsonObject, JsonValue } from './entry.ts'
 import { LedgerError } from './errors.ts'
 import { LedgerRecord } from './record.ts'
+import { readRecords } from './record-reading.ts'
 import type { RecordFilter, Store } from './store.ts'
 
 /** A record as it was recorded, and as it reads with what was said of it later. */
@@ -18,10 +20,6 @@ export interface CorrectedRecord {
   readonly labels: JsonObject
   /** What names this run_id, but counts for nothing: it has another hash, another form, or is withheld itself. */
   readonly unapplied: readonly LedgerRecord[]
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** `target` with the changes: members are put in its place, null takes one away. Source: RFC 7396, section 2. */
@@ -65,20 +63,17 @@ export async function correctedRecord(
   let entry = record.entry
   let labels = isObject(entry?.['training_labels']) ? entry['training_labels'] : {}
   const filter = { ...bounds, type: [EntryAnnotated.type, EntryCorrected.type], causation_id: [record.run_id] }
-  for await (const chunk of store.read({ filter, from: record.seq + 1, before: Infinity, reverse: false, limit: Infinity })) {
-    for (const later of chunk.map((line) => new LedgerRecord(line))) {
-      const correction = EntryCorrected.is(later) ? saidOf(EntryCorrected.read, later, record) : null
-      const annotation = EntryAnnotated.is(later) ? saidOf(EntryAnnotated.read, later, record) : null
-      if (correction !== null && isObject(correction.changes as JsonValue)) {
-        if (entry !== null) entry = mergePatch(entry, correction.changes) as JsonObject
-        if (isObject(correction.changes['training_labels']))
-          labels = mergePatch(labels, correction.changes['training_labels']) as JsonObject
-        corrections.push(later)
-      } else if (annotation !== null) {
-        labels = { ...labels, ...(isObject(annotation.labels as JsonValue) ? annotation.labels : {}) }
-        annotations.push(later)
-      } else unapplied.push(later)
-    }
+  for await (const later of readRecords(store, { filter, from: record.seq + 1, before: Infinity, reverse: false, limit: Infinity })) {
+    const correction = EntryCorrected.is(later) ? saidOf(EntryCorrected.read, later, record) : null
+    const annotation = EntryAnnotated.is(later) ? saidOf(EntryAnnotated.read, later, record) : null
+    if (correction !== null && isObject(correction.changes as JsonValue)) {
+      if (entry !== null) entry = mergePatch(entry, correction.changes) as JsonObject
+      if (isObject(correction.changes['training_labels'])) labels = mergePatch(labels, correction.changes['training_labels']) as JsonObject
+      corrections.push(later)
+    } else if (annotation !== null) {
+      labels = { ...labels, ...(isObject(annotation.labels as JsonValue) ? annotation.labels : {}) }
+      annotations.push(later)
+    } else unapplied.push(later)
   }
   return { record, entry, corrections, annotations, labels, unapplied }
 }
@@ -95,8 +90,8 @@ export async function* openCallsIn(
   // The end is taken first: a call that starts meanwhile is not looked for.
   const { size: before } = (await store.state({ streams: [], run_ids: [] })).head
   const range = { from: 0, before, reverse: false, limit: Infinity }
-  for await (const chunk of store.read({ ...range, filter: bounded({ type: ['AgentCallStarted'] }) })) {
-    for (const line of chunk) started.push(new LedgerRecord(line))
+  for await (const record of readRecords(store, { ...range, filter: bounded({ type: ['AgentCallStarted'] }) })) {
+    started.push(record)
     if (started.length < CALLS_AT_ONCE) continue
     yield* withoutEnd(store, started, bounded)
     started = []
@@ -113,8 +108,7 @@ async function* withoutEnd(
   if (first === undefined) return
   const filter = bounded({ type: ['AgentCallCompleted'], causation_id: started.map(({ run_id }) => run_id) })
   const ended = new Set<string | undefined>()
-  for await (const chunk of store.read({ filter, from: first.seq + 1, before: Infinity, reverse: false, limit: Infinity })) {
-    for (const line of chunk) ended.add(new LedgerRecord(line).header.causation_id)
-  }
+  for await (const { header } of readRecords(store, { filter, from: first.seq + 1, before: Infinity, reverse: false, limit: Infinity }))
+    ended.add(header.causation_id)
   yield* started.filter(({ run_id }) => !ended.has(run_id))
 }

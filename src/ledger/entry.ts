@@ -11,6 +11,11 @@ import { LIMITS } from './limits.ts'
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject
 export type JsonObject = { readonly [key: string]: JsonValue }
 
+/** Neither null nor an array. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Whether and how the raw output could be parsed; `ok: false` makes the outcome `failure`. */
 export type ParseResult = JsonObject & { readonly ok?: boolean }
 
@@ -97,10 +102,6 @@ export const LEDGER_ENTRY_KEYS: readonly string[] = MEMBERS.map(([key]) => key)
 /** @throws LedgerError `invalid_entry`, naming the place. */
 export function refuseEntry(path: string, why: string): never {
   throw new LedgerError('invalid_entry', `entry${path === '' ? '' : ` at ${path}`}: ${why}. Nothing was recorded`, { path })
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 const CHECKS: Record<Kind, readonly [test: (value: unknown) => boolean, wanted: string]> = {

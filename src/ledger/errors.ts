@@ -84,6 +84,11 @@ export class LedgerError extends Error {
   }
 }
 
+/** A system error that says that there is no such file, or that what should be its folder is none. */
+export function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes(String((error as { code?: unknown }).code))
+}
+
 /** What failed unforeseen behind the caller's back, as an error that can be told. */
 export function asToldError(error: unknown): LedgerError {
   return error instanceof LedgerError ? error : new LedgerError('io_error', String(error), { cause: error })

@@ -1,7 +1,8 @@
 /** Reading what a decision is made on: the events that fit, and how far was looked. */
 import { asFilters } from './conditions.ts'
 import type { EventQuery } from './conditions.ts'
-import { LedgerRecord } from './record.ts'
+import type { LedgerRecord } from './record.ts'
+import { readRecords } from './record-reading.ts'
 import type { RecordFilter, Store } from './store.ts'
 
 export interface EventsRead {
@@ -24,7 +25,7 @@ export async function* mergedRecords(
 ): AsyncGenerator<LedgerRecord, void, undefined> {
   const readings = await Promise.all(
     filters.map(async (filter) => {
-      const records = recordsOf(store, filter, from, before)
+      const records = readRecords(store, { filter, from, before, reverse: false, limit: Infinity })
       return { records, next: await records.next() }
     }),
   )
@@ -43,12 +44,6 @@ export async function* mergedRecords(
     }
   } finally {
     for (const { records } of readings) await records.return(undefined)
-  }
-}
-
-async function* recordsOf(store: Store, filter: RecordFilter, from: number, before: number): AsyncGenerator<LedgerRecord, void, undefined> {
-  for await (const chunk of store.read({ filter, from, before, reverse: false, limit: Infinity })) {
-    for (const line of chunk) yield new LedgerRecord(line)
   }
 }
 

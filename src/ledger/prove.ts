@@ -8,7 +8,8 @@ import { formatLine, readLine } from '../verify/record.ts'
 import { encodeText } from '../verify/text.ts'
 import { hashBytes, hashHex } from '../verify/tree.ts'
 import { LedgerError } from './errors.ts'
-import { LedgerRecord } from './record.ts'
+import type { LedgerRecord } from './record.ts'
+import { readRecords } from './record-reading.ts'
 import type { RecordFilter, Store } from './store.ts'
 import { nodeParent } from './tree.ts'
 
@@ -165,15 +166,8 @@ async function* linesAt(store: Pick<Store, 'read'>, seqs: readonly number[]): As
   }
 }
 
-async function* find(
-  store: Pick<Store, 'read'>,
-  filter: RecordFilter,
-  from = 0,
-  before = Infinity,
-): AsyncGenerator<LedgerRecord, void, undefined> {
-  for await (const chunk of store.read({ filter, from, before, reverse: false, limit: Infinity })) {
-    for (const line of chunk) yield new LedgerRecord(line)
-  }
+function find(store: Pick<Store, 'read'>, filter: RecordFilter, from = 0, before = Infinity): AsyncIterable<LedgerRecord> {
+  return readRecords(store, { filter, from, before, reverse: false, limit: Infinity })
 }
 
 /** Ascending, none twice, at least one. @throws TypeError | RangeError | LedgerError `not_found` | `too_large` */

@@ -7,7 +7,7 @@ import type { LedgerRecord } from './record.ts'
 import type { RecordFilter, Selection } from './store.ts'
 import type { TextOrder } from './text.ts'
 
-type OneOrMore<T extends string> = T | readonly T[]
+export type OneOrMore<T extends string> = T | readonly T[]
 
 /** All parts that are given must fit; of several values of one part, any. */
 export interface Criteria {
@@ -73,7 +73,8 @@ const PAGE_KEYS = new Set(['order', 'limit', 'cursor'])
 const RANGE_KEYS = new Set(['from', 'after', 'before', 'stream', 'where', 'reverse', 'limit'])
 
 function asList(key: string, value: unknown): readonly string[] {
-  const list = Array.isArray(value) ? value : [value]
+  // A copy: whoever gave it may go on with it.
+  const list: unknown[] = Array.isArray(value) ? [...value] : [value]
   for (const item of list) {
     if (typeof item !== 'string') throw new TypeError(`${key} must be a string or an array of strings`)
   }
@@ -88,7 +89,8 @@ export function asTime(key: string, value: string | Date): string {
   return time
 }
 
-function refuseUnknown(keys: readonly string[], ...known: readonly ReadonlySet<string>[]): void {
+/** @throws TypeError */
+export function refuseUnknown(keys: readonly string[], ...known: readonly ReadonlySet<string>[]): void {
   for (const key of keys) {
     if (!known.some((set) => set.has(key)))
       throw new TypeError(`unknown key ${JSON.stringify(key)}; known are ${known.flatMap((set) => [...set]).join(', ')}`)

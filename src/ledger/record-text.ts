@@ -1,4 +1,5 @@
 /** The words of a record: what a full-text query looks in. What is in none of these is found by other means. */
+import { isObject } from './entry.ts'
 import type { JsonObject, JsonValue } from './entry.ts'
 import type { LedgerRecord } from './record.ts'
 
@@ -17,10 +18,6 @@ export interface RecordText {
 const NO_TEXT: RecordText = { prompt: '', output: '', tools: '', data: '' }
 /** Entries are at most 64 deep; what was put into the files by another hand may be deeper. */
 const DEPTH_MAX = 128
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 /** All strings in the value, at any depth, one a line; keys are none. */
 function textsIn(value: JsonValue | undefined, depth = 0): string {

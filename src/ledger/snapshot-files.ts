@@ -2,14 +2,10 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { asStorageError, LedgerError } from './errors.ts'
+import { asStorageError, isMissing, LedgerError } from './errors.ts'
 import type { SnapshotFiles } from './store.ts'
 
 const ENDING = '.json'
-
-function isMissing(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR'].includes(String((error as { code?: unknown }).code))
-}
 
 /** A name becomes a path, so nothing else may be in it. @throws RangeError */
 function requireName(name: string): void {

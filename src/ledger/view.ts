@@ -11,7 +11,8 @@ import { mergedRecords } from './event-reading.ts'
 import { bothFilters, fitsNothing } from './projection.ts'
 import { asFilter, asRange, asSelection, asTime, formatCursor, formatRankCursor, textOf } from './query.ts'
 import type { AskedPage, Criteria, Query, QueryPage, ReadRange } from './query.ts'
-import { LedgerRecord } from './record.ts'
+import type { LedgerRecord } from './record.ts'
+import { readRecords } from './record-reading.ts'
 import { TALLY_COLUMNS } from './store.ts'
 import type { RecordFilter, Selection, Store, TallyColumn } from './store.ts'
 import type { TextSearch } from './text-search.ts'
@@ -91,16 +92,10 @@ export class LedgerView {
     return { ...filter, ...(until === undefined ? {} : { until }), ...(recorded_until === undefined ? {} : { recorded_until }) }
   }
 
-  async *#records(selection: Selection): AsyncGenerator<LedgerRecord, void, undefined> {
-    for await (const chunk of this.#store.read(selection)) {
-      for (const line of chunk) yield new LedgerRecord(line)
-    }
-  }
-
   /** Records in the order of position, in bounded memory. @throws TypeError | RangeError | LedgerError */
   async *read(range: ReadRange = {}): AsyncGenerator<LedgerRecord, void, undefined> {
     const selection = asRange(range)
-    yield* this.#records({ ...selection, filter: this.#bounded(selection.filter) })
+    yield* readRecords(this.#store, { ...selection, filter: this.#bounded(selection.filter) })
   }
 
   /** All records that fit, in the order of position, in bounded memory: what `query` gives page by page. */
@@ -108,7 +103,7 @@ export class LedgerView {
     const filter = this.#bounded(asFilter(criteria))
     const text = textOf(criteria)
     if (text !== null) return yield* this.#search.scan(text, filter)
-    yield* this.#records({ ...EVERYTHING, filter })
+    yield* readRecords(this.#store, { ...EVERYTHING, filter })
   }
 
   /**
@@ -128,7 +123,7 @@ export class LedgerView {
     const selection = { ...asked.selection, filter: this.#bounded(asked.selection.filter) }
     if (text !== null || order === 'rank') return this.#pageByWords({ ...asked, selection }, text ?? '')
     const records: LedgerRecord[] = []
-    for await (const record of this.#records(selection)) records.push(record)
+    for await (const record of readRecords(this.#store, selection)) records.push(record)
     const more = records.length > limit
     if (more) records.pop()
     return { records, cursor: more ? formatCursor(order, (records.at(-1) as LedgerRecord).seq) : null }
@@ -166,7 +161,7 @@ export class LedgerView {
     const asked = bothFilters(bothFilters(filter, { type: types }), stream === undefined ? {} : { stream: [stream] })
     if (fitsNothing(asked)) return { state, position }
     const selected = this.#bounded(asked)
-    for await (const record of this.#records({ ...EVERYTHING, filter: selected })) {
+    for await (const record of readRecords(this.#store, { ...EVERYTHING, filter: selected })) {
       state = projection.apply(state, record)
       position = record.seq
     }

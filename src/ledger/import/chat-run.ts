@@ -4,6 +4,7 @@
  */
 import { normalizeTime } from '../../verify/time.ts'
 import type { EventInput, RecordOptions } from '../draft.ts'
+import { isObject } from '../entry.ts'
 import type { JsonObject, JsonValue, LedgerEntryInput } from '../entry.ts'
 import { fitsHeader, importId, NO_TIME } from './source.ts'
 
@@ -32,10 +33,6 @@ export class BadRun extends Error {
     super(message)
     this.code = code
   }
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function isMessage(value: unknown): value is ChatMessage {
