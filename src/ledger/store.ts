@@ -12,6 +12,7 @@
  * 6. Reading streams in bounded memory at any size. Opening costs the same at any size.
  * 7. A failed write is a typed error, leaves nothing half-written, and the next append goes on when the cause is gone.
  */
+import type { EntryUpkeep } from './upkeep.ts'
 import type { Outcome, RecordHeader } from '../verify/header.ts'
 import type { Problem } from '../verify/report.ts'
 
@@ -220,6 +221,8 @@ export interface Store {
   readonly replica: ReplicaMark
   /** States of projections. A store that only reads can't write them. */
   readonly snapshots: SnapshotFiles
+  /** Compressing, archiving and erasing of entries; absent where a store can't. A store that only reads refuses all but reading. */
+  readonly upkeep?: EntryUpkeep
   /** What recovery did at opening, to be recorded by the ledger; null where there was nothing to do. */
   readonly recovered: { readonly bytes: number; readonly moved_to: string; readonly reason: string } | null
 
