@@ -38,7 +38,7 @@ test('every byte, changed three ways', { timeout: scale(120_000, 1_800_000) }, (
   const file = fileOf(made)
   const starts = made.reduce<number[]>((offsets, { line }) => [...offsets, offsets.at(-1)! + Buffer.byteLength(line) + 1], [0])
   // A part of the positions, others in each record; all of them in the soak.
-  const step = scale(11, 1)
+  const step = scale(31, 1)
   let seq = 0
   let count = 0
   for (let at = 0; at < file.length; at += step) {
