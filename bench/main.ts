@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { appendRows } from './append.ts'
+import { derivingRows } from './deriving.ts'
 import { Fixtures } from './fixtures.ts'
 import { loopRows } from './loop.ts'
 import { memoryRows } from './memory.ts'
@@ -26,6 +27,7 @@ const MEASURE: Record<Topic, (session: Session, fixtures: Fixtures) => Promise<R
   query: queryRows,
   open: openRows,
   proofs: proofsRows,
+  deriving: derivingRows,
   memory: memoryRows,
   peers: peerRows,
   postgres: postgresRows,

@@ -14,7 +14,7 @@ const PROGRAMS = join(import.meta.dirname, 'peers')
 
 interface Manner {
   readonly who: string
-  readonly callers: number | 'batches'
+  readonly callers: number | 'batches' | 'reading'
   readonly usual: number
   readonly quick: number
   readonly target: Target | null
@@ -33,6 +33,8 @@ interface Peer {
 const ALONE: Manner = { who: '1 caller', callers: 1, usual: 300, quick: 20, target: null }
 const BATCHES: Manner = { who: 'batches of 1,000', callers: 'batches', usual: 10_000, quick: 1000, target: null }
 const MANY: Manner = { who: '64 callers', callers: 64, usual: 2000, quick: 128, target: null }
+/** Of events alone: a stream of calls is what nobody reads at once. */
+const READING: Manner = { who: 'reading a stream of 1,000', callers: 'reading', usual: 50_000, quick: 1000, target: atLeast(1) }
 
 const PEERS: readonly Peer[] = [
   {
@@ -41,7 +43,7 @@ const PEERS: readonly Peer[] = [
     variant: 'as documented',
     install: installEmmett,
     stores: STORES,
-    manners: [{ ...ALONE, target: atLeast(10) }, { ...BATCHES, target: atLeast(2) }, MANY],
+    manners: [{ ...ALONE, target: atLeast(10) }, { ...BATCHES, target: atLeast(2) }, MANY, READING],
   },
   {
     name: 'Emmett (SQLite), one connection kept',
@@ -87,7 +89,7 @@ export async function perform(session: Session, program: string, variant: string
     if (ended.code !== 0 || !last.startsWith('{"seconds"')) return { crashed: `crashed: ${whyItEnded(ended)}` }
     const answer = JSON.parse(last) as Answer
     // The same number of others came before the clock ran.
-    const expected = 2 * work.count
+    const expected = work.callers === 'reading' ? 1000 : 2 * work.count
     return answer.kept === expected ? answer : { crashed: `kept ${answer.kept} of ${expected} records` }
   })
 }
@@ -174,6 +176,7 @@ export async function peerRows(session: Session): Promise<Result[]> {
     }
     for (const workload of WORKLOADS) {
       for (const { who, callers, usual, quick, target } of peer.manners) {
+        if (callers === 'reading' && workload !== 'events') continue
         const work: Work = { payloads: payloads[workload], count: session.count(usual, quick), callers }
         results.push(...(await besides(session, { peer, installed, what: `${workload}, ${who}`, work, target })))
       }

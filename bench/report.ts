@@ -78,6 +78,11 @@ function sections(records: string, small: string): Record<Topic, Section> {
       floor: 'beside it',
       says: `Appending in records a second, with the tree and signed checkpoints beside neither; an inclusion proof in microseconds, in a ledger of ${records} beside one of ${small}.`,
     },
+    deriving: {
+      title: 'Deriving',
+      floor: 'beside it',
+      says: `Replaying in records a second, beside reading and JSON-parsing the same records; a state from a snapshot in microseconds, in a ledger of ${records} beside one of ${small}; milliseconds until a live subscriber sees a record.`,
+    },
     memory: {
       title: 'Memory',
       floor: '`--version`',

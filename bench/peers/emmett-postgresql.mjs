@@ -18,6 +18,7 @@ const seconds = await measure({
       `run-${first}`,
       Array.from({ length: end - first }, (_, i) => eventOf(payload(first + i))),
     ),
+  read: async () => (await store.readStream('run-0')).events.filter(({ data }) => data !== null).length,
 })
 await store.close()
 const client = new Client({ connectionString: task.url })

@@ -26,6 +26,7 @@ const seconds = await measure({
       `run-${first}`,
       Array.from({ length: end - first }, (_, i) => eventOf(payload(first + i))),
     ),
+  read: async () => (await store.readStream('run-0')).events.filter(({ data }) => data !== null).length,
 })
 const { kept } = await look.querySingle('SELECT count(*) AS kept FROM emt_messages')
 const { journal_mode } = await look.querySingle('PRAGMA journal_mode')

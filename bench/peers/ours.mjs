@@ -22,6 +22,11 @@ const seconds = await measure({
       indexes.map((i) => payload(i).event),
     )
   },
+  read: async () => {
+    let found = 0
+    for await (const { entry } of ledger.scan({ stream: 'run-0' })) if (entry !== null) found++
+    return found
+  },
 })
 const { size } = await ledger.head()
 await ledger.close()

@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import { openPostgresStore } from '../../src/stores/postgres/index.ts'
-import { POSTGRES_EPOCH_US, int8Array, textArray, textArrayLiteral, timeArray } from '../../src/stores/postgres/arrays.ts'
+import { POSTGRES_EPOCH_US, textArray, textArrayLiteral } from '../../src/stores/postgres/arrays.ts'
 import { timeMicros } from '../../src/ledger/micros.ts'
 import type { Batch, Written } from '../batches.ts'
 import { timed } from '../session.ts'
@@ -62,6 +62,25 @@ function columnsOf(batch: Batch): Columns {
   }
 }
 
+const INT8_OID = 20
+const TIMESTAMPTZ_OID = 1184
+
+/** An array of 64-bit numbers in PostgreSQL's binary form. */
+function longArray(oid: number, values: readonly bigint[]): Buffer {
+  const buffer = Buffer.allocUnsafe(20 + 12 * values.length)
+  let at = 0
+  for (const part of [1, 0, oid, values.length, 1]) at = buffer.writeInt32BE(part, at)
+  for (const value of values) at = buffer.writeBigInt64BE(value, buffer.writeInt32BE(8, at))
+  return buffer
+}
+
+function timeArray(values: readonly bigint[]): Buffer {
+  return longArray(
+    TIMESTAMPTZ_OID,
+    values.map((us) => us - POSTGRES_EPOCH_US),
+  )
+}
+
 const TYPES = ['timestamptz', 'timestamptz', 'bigint', 'text', ...TEXTS.map(() => 'text')]
 const NAMES = ['recorded_at', 'occurred_at', 'stream_version', 'tags', ...TEXTS]
 const PARAMETERS = TYPES.map((type, i) => `$${i + 7}::${type}[]`).join(', ')
@@ -93,7 +112,7 @@ async function byUnnest(client: pg.Client, id: number, columns: Columns): Promis
   const values = [
     timeArray(recorded),
     timeArray(occurred),
-    int8Array(versions),
+    longArray(INT8_OID, versions.map(BigInt)),
     textArray(tags.map(textArrayLiteral)),
     ...texts.map((values) => textArray(values)),
   ]

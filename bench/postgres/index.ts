@@ -1,6 +1,7 @@
 /** The PostgreSQL store, on a server that this machine starts for it. */
 import type { Result } from '../rows.ts'
 import type { Session } from '../session.ts'
+import { liveRows } from '../deriving.ts'
 import { appendRows } from './append.ts'
 import { peerRows } from './peer.ts'
 import { processRows } from './processes.ts'
@@ -13,6 +14,7 @@ export async function postgresRows(session: Session): Promise<Result[]> {
   try {
     const results: Result[] = []
     for (const rows of [appendRows, peerRows, processRows, readingRows]) results.push(...(await rows(session, server)))
+    results.push(...(await server.inPlace(({ url }) => liveRows(session, 'postgres', 'PostgreSQL', url))))
     return results
   } finally {
     await server.stop()

@@ -24,9 +24,10 @@ interface Manner {
 }
 
 const MANNERS: readonly Manner[] = [
-  { who: '1 caller', callers: 1, usual: { ours: 300, theirs: 300 }, quick: 20, target: null },
+  { who: '1 caller', callers: 1, usual: { ours: 300, theirs: 300 }, quick: 20, target: atLeast(1) },
   { who: '64 callers', callers: 64, usual: { ours: 6400, theirs: 2000 }, quick: 128, target: atLeast(5) },
-  { who: 'batches of 1,000', callers: 'batches', usual: { ours: 10_000, theirs: 10_000 }, quick: 1000, target: null },
+  { who: 'batches of 1,000', callers: 'batches', usual: { ours: 10_000, theirs: 10_000 }, quick: 1000, target: atLeast(1) },
+  { who: 'reading a stream of 1,000', callers: 'reading', usual: { ours: 20_000, theirs: 20_000 }, quick: 1000, target: atLeast(1) },
 ]
 
 interface Comparison {
@@ -66,6 +67,7 @@ export async function peerRows(session: Session, server: Server): Promise<Result
   const rows: Result[] = []
   for (const workload of session.some(WORKLOADS)) {
     for (const manner of MANNERS) {
+      if (manner.callers === 'reading' && workload !== 'events') continue
       const what = `${workload}, ${manner.who}`
       rows.push(await rowOf({ session, server, installed, payloads: payloads[workload], what }, manner))
     }

@@ -38,7 +38,7 @@ function requireFigures({ what, ours = [], floor = [] }: Result): void {
 
 test('each topic gives its figures, and a bench leaves nothing behind', async () => {
   const folder = tempDir()
-  const topics = ['append', 'verify', 'loop', 'query', 'open', 'proofs', 'memory']
+  const topics = ['append', 'verify', 'loop', 'query', 'open', 'proofs', 'deriving', 'memory']
   const results = await quickly(folder, '--only', topics.join(','))
   expect([...new Set(results.map(({ topic }) => topic))]).toEqual(topics)
   for (const result of results) requireFigures(result)
