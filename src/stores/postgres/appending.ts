@@ -197,14 +197,7 @@ export class Appending {
         state: this.withClock(state),
         append: async (records) => {
           const last = records.at(-1) as SealedRecord
-          await this.#heard(session, async () => {
-            const appended = appendRecords(session, place, records, state.head)
-            // One round trip for both: where the append fails, the commit rolls back.
-            const committed = session.query({ text: 'COMMIT' })
-            committed.catch(() => {})
-            await appended
-            await committed
-          }).finally(leave)
+          await this.#heard(session, () => appendRecords(session, place, records, state.head, { begun: true })).finally(leave)
           this.#acknowledge(last, state.head.size + records.length)
         },
         release: async () => {

@@ -1,5 +1,5 @@
 /** What an audit asks besides the rows themselves. */
-import type { Row } from './session.ts'
+import type { Row } from './bound-query.ts'
 
 /** Differences of one kind that are told one by one. */
 const TOLD_MAX = 100

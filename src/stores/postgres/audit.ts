@@ -13,7 +13,8 @@ import { END_BY_INDEX, END_BY_TABLE, HEAD_ONLY, KEYS_DIFFER, MISPLACED, TABLE_ON
 import type { End } from './audit-queries.ts'
 import { copyOut } from './copy-out.ts'
 import { isConnectionLoss, isStandbyConflict, sqlStateOf } from './errors.ts'
-import type { Row, Session } from './session.ts'
+import type { Row } from './bound-query.ts'
+import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import type { LedgerPlace } from './writing.ts'
 

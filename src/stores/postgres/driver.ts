@@ -2,7 +2,7 @@
 import type { Client, ClientConfig } from 'pg'
 import { LedgerError } from '../../ledger/errors.ts'
 
-export type { Client, ClientConfig } from 'pg'
+export type { Client, ClientConfig, Query, QueryConfig } from 'pg'
 
 type ClientConstructor = new (config: ClientConfig) => Client
 

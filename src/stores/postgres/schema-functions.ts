@@ -112,39 +112,44 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = @schema@, pg_temp S
 #variable_conflict use_column
 DECLARE
   n integer := cardinality(hashes);
-  misfit bigint;
+  fitting integer;
+  said text;
 BEGIN
   IF n IS NULL OR n = 0 THEN RAISE EXCEPTION 'nothing to append' USING ERRCODE = 'invalid_parameter_value'; END IF;
-  -- Nothing is ever taken back: what does not continue the chain would break the ledger for good. Looked at before the
-  -- head is locked, and told after it: whoever came second did nothing wrong.
-  SELECT min(c.ordinality) INTO misfit FROM (
-      SELECT u.hash, u.header, u.ordinality, lag(u.hash, 1, p_hash) OVER (ORDER BY u.ordinality) AS previous
-      FROM unnest(hashes, headers) WITH ORDINALITY AS u(hash, header, ordinality)) AS c
-    WHERE NOT coalesce(position('"previous_hash":"' || c.previous || '"' IN c.header) > 0
-      AND position('"seq":' || p_size + c.ordinality - 1 || ',' IN c.header) > 0
-      AND c.hash = encode(sha256('\\x00'::bytea || convert_to(c.header, 'UTF8')), 'hex'), false);
-  PERFORM set_config('cortex_ledger.appending', 'on', true);
+  -- An assignment runs no statement, as PERFORM would.
+  said := set_config('cortex_ledger.appending', 'on', true);
   UPDATE heads SET size = p_size + n, hash = hashes[n], recorded_at = p_recorded, bytes = bytes + p_bytes
     WHERE heads.ledger_id = p_ledger AND heads.size = p_size AND heads.hash = p_hash;
-  IF NOT FOUND THEN
-    SELECT false, heads.size, heads.hash INTO appended, size, hash FROM heads WHERE heads.ledger_id = p_ledger;
-  ELSE
-    IF misfit IS NOT NULL THEN
-      RAISE EXCEPTION 'record % does not continue the ledger', p_size + misfit - 1 USING ERRCODE = 'integrity_constraint_violation';
-    END IF;
+  IF FOUND THEN
+    -- Nothing is ever taken back: what does not continue the chain would break the ledger for good, so it is left out, and
+    -- missed below. In the SELECT list the arrays are gone through side by side; in FROM each would be copied first.
     INSERT INTO audit_log (seq, recorded_at, occurred_at, stream_version, ledger_id, run_id, stream, type, actor, action, outcome,
         correlation_id, causation_id, provider, model, tags, hash, header, signatures, salt, entry)
-      SELECT p_size + r.ordinality - 1, r.recorded, r.occurred, r.version, p_ledger, r.run, r.stream, r.type, r.actor, r.action, r.outcome,
+      SELECT r.seq, r.recorded, r.occurred, r.version, p_ledger, r.run, r.stream, r.type, r.actor, r.action, r.outcome,
         r.correlation, r.causation, r.provider, r.model, r.tags::text[], r.hash, r.header, r.signatures, r.salt, r.entry
-      FROM unnest(recorded, occurred, versions, runs, streams, types, actors, actions, outcomes, correlations, causations, providers,
-        models, tag_lists, hashes, headers, signature_lists, salts, entries) WITH ORDINALITY
-        AS r(recorded, occurred, version, run, stream, type, actor, action, outcome, correlation, causation, provider,
-          model, tags, hash, header, signatures, salt, entry, ordinality);
+      FROM (SELECT generate_series(p_size, p_size + n - 1) AS seq, unnest(p_hash || hashes) AS previous, unnest(recorded) AS recorded,
+          unnest(occurred) AS occurred, unnest(versions) AS version, unnest(runs) AS run, unnest(streams) AS stream,
+          unnest(types) AS type, unnest(actors) AS actor, unnest(actions) AS action, unnest(outcomes) AS outcome,
+          unnest(correlations) AS correlation, unnest(causations) AS causation, unnest(providers) AS provider,
+          unnest(models) AS model, unnest(tag_lists) AS tags, unnest(hashes) AS hash, unnest(headers) AS header,
+          unnest(signature_lists) AS signatures, unnest(salts) AS salt, unnest(entries) AS entry) AS r
+      WHERE r.seq IS NOT NULL AND position('"previous_hash":"' || r.previous || '"' IN r.header) > 0
+        AND position('"seq":' || r.seq || ',' IN r.header) > 0
+        AND r.hash = encode(sha256('\\x00'::bytea || convert_to(r.header, 'UTF8')), 'hex');
+    GET DIAGNOSTICS fitting = ROW_COUNT;
+    IF fitting <> n THEN
+      RAISE EXCEPTION 'of the % records from % on % do not continue the ledger', n, p_size, n - fitting
+        USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
     INSERT INTO run_keys (ledger_id, seq, recorded_at, run_id)
-      SELECT p_ledger, p_size + k.ordinality - 1, k.recorded, k.run FROM unnest(recorded, runs) WITH ORDINALITY AS k(recorded, run, ordinality);
-    SELECT true, p_size + n, hashes[n] INTO appended, size, hash;
+      SELECT p_ledger, generate_series(p_size, p_size + n - 1), unnest(recorded), unnest(runs);
+    appended := true;
+    size := p_size + n;
+    hash := hashes[n];
+  ELSE
+    SELECT false, heads.size, heads.hash INTO appended, size, hash FROM heads WHERE heads.ledger_id = p_ledger;
   END IF;
-  PERFORM set_config('cortex_ledger.appending', '', true);
+  said := set_config('cortex_ledger.appending', '', true);
   now_us := ${NOW_US_SQL};
 END $$;
 CREATE FUNCTION add_ledger(p_name text) RETURNS integer LANGUAGE plpgsql AS $$

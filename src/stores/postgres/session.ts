@@ -1,6 +1,9 @@
 /** One connection, as the rest of this store uses it: rows of texts, errors of the ledger, and a server's clock. */
 import type { Socket } from 'node:net'
 import { LedgerError } from '../../ledger/errors.ts'
+import { BindMessage } from './bind-message.ts'
+import { askBound } from './bound-query.ts'
+import type { NamedStatement, Row } from './bound-query.ts'
 import type { PostgresConnection } from './connect.ts'
 import { asPostgresError } from './errors.ts'
 
@@ -13,9 +16,6 @@ export interface Statement {
 }
 
 export type Parameter = string | number | Buffer | null
-/** Values in PostgreSQL's text form. */
-export type Row = readonly (string | null)[]
-
 /** The server's clock, as far as it was heard. µs since the epoch. */
 export class ServerClock {
   #offset_us: number | null = null
@@ -42,6 +42,8 @@ export class Session {
   readonly connection: PostgresConnection
   readonly clock: ServerClock
   readonly #options: SessionOptions
+  /** Those that no statement is under way with. */
+  readonly #messages: BindMessage[] = []
   #isOver = false
   #warnings = 0
   #asking = 0
@@ -76,20 +78,41 @@ export class Session {
     return this.#ask({ text }, values, { types: VALUES })
   }
 
-  async #ask<Each>({ isUnhurried, ...statement }: Statement, values: readonly unknown[], manner: object): Promise<readonly Each[]> {
+  /**
+   * A prepared statement whose parameters `bind` writes into a message that the connection keeps. What `bind` throws comes
+   * at once, with nothing sent.
+   * @returns what rejects with a LedgerError
+   */
+  bound(statement: NamedStatement, bind: (message: BindMessage) => Buffer): Promise<readonly Row[]> {
+    const message = this.#messages.pop() ?? new BindMessage()
+    const bytes = bind(message)
+    return this.#answered(statement, ({ client }) => askBound(client, statement, bytes)).then((rows) => {
+      // Only now are its bytes surely gone over.
+      this.#messages.push(message)
+      return rows
+    })
+  }
+
+  async #ask<Each>(statement: Statement, values: readonly unknown[], manner: object): Promise<readonly Each[]> {
+    const { isUnhurried: _, ...said } = statement
+    return this.#answered(statement, async ({ client }) => {
+      // Without parameters it may be several statements, of which the last one's rows count.
+      const result = await client.query({ ...said, ...(values.length === 0 ? {} : { values: [...values] }), ...manner })
+      return (Array.isArray(result) ? (result.at(-1) as typeof result) : result).rows as Each[]
+    })
+  }
+
+  async #answered<Each>(
+    { isUnhurried, name }: Statement,
+    ask: (connection: PostgresConnection) => Promise<readonly Each[]>,
+  ): Promise<readonly Each[]> {
     if (this.isLost) throw this.connection.lost ?? this.#lost()
     const timer = isUnhurried === true ? undefined : setTimeout(() => this.destroy(), this.#options.timeout_ms)
     this.hold()
     try {
-      // Without parameters it may be several statements, of which the last one's rows count.
-      const result = await this.connection.client.query({
-        ...statement,
-        ...(values.length === 0 ? {} : { values: [...values] }),
-        ...manner,
-      })
-      return (Array.isArray(result) ? (result.at(-1) as typeof result) : result).rows as Each[]
+      return await ask(this.connection)
     } catch (error) {
-      throw asPostgresError(error, statement.name ?? 'asking', this.#options)
+      throw asPostgresError(error, name ?? 'asking', this.#options)
     } finally {
       this.letGo()
       clearTimeout(timer)

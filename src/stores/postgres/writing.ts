@@ -1,7 +1,9 @@
 /** The ledger's end and appending to it, on one connection. */
 import { LedgerError } from '../../ledger/errors.ts'
 import type { Head, SealedRecord, StateRequest, StoreState } from '../../ledger/store.ts'
-import { textArray, textArrayLiteral, int8Array, timeArray } from './arrays.ts'
+import { textArray, textArrayLiteral } from './arrays.ts'
+import type { BindMessage } from './bind-message.ts'
+import type { Row } from './bound-query.ts'
 import type { Session } from './session.ts'
 import { timeMicros } from '../../ledger/micros.ts'
 
@@ -65,48 +67,98 @@ export async function readState(session: Session, place: LedgerPlace, request: S
 }
 
 /** What `append_records` takes, column by column: a row's values lie side by side in the arrays. */
-function parameters(records: readonly SealedRecord[]): Buffer[] {
-  const text = (pick: (record: SealedRecord) => string | null | undefined): Buffer =>
-    textArray(records.map((record) => pick(record) ?? null))
-  return [
-    timeArray(records.map(({ header }) => timeMicros(header.recorded_at))),
-    timeArray(records.map(({ header }) => timeMicros(header.timestamp))),
-    int8Array(records.map(({ header }) => header.stream_version)),
-    text(({ header }) => header.run_id),
-    text(({ header }) => header.stream),
-    text(({ header }) => header.type),
-    text(({ header }) => header.actor),
-    text(({ header }) => header.action),
-    text(({ header }) => header.outcome),
-    text(({ header }) => header.correlation_id),
-    text(({ header }) => header.causation_id),
-    text(({ provider }) => storedName(provider)),
-    text(({ model }) => storedName(model)),
-    text(({ header }) => textArrayLiteral(header.tags)),
-    text(({ hash }) => hash),
-    text(({ header_text }) => header_text),
-    text(({ signatures_text }) => signatures_text),
-    text(({ salt }) => salt),
-    text(({ entry_text }) => entry_text),
-  ]
+function bindAppend(message: BindMessage, place: LedgerPlace, records: readonly SealedRecord[], { size, hash }: Head): Buffer {
+  message.begin(APPEND.name)
+  message.int4(place.id)
+  message.int8(size)
+  message.text(hash)
+  message.text(records.at(-1)?.header.recorded_at ?? '')
+  const bytesAt = message.int8(0)
+  const text = (pick: (record: SealedRecord) => string | null | undefined): number => message.textArray(records, pick)
+  message.timeArray(records, ({ header }) => timeMicros(header.recorded_at))
+  message.timeArray(records, ({ header }) => timeMicros(header.timestamp))
+  message.int8Array(records, ({ header }) => header.stream_version)
+  text(({ header }) => header.run_id)
+  text(({ header }) => header.stream)
+  text(({ header }) => header.type)
+  text(({ header }) => header.actor)
+  text(({ header }) => header.action)
+  text(({ header }) => header.outcome)
+  text(({ header }) => header.correlation_id)
+  text(({ header }) => header.causation_id)
+  text(({ provider }) => storedName(provider))
+  text(({ model }) => storedName(model))
+  text(({ header }) => textArrayLiteral(header.tags))
+  // What a record is, and not what finds it.
+  let bytes = text((record) => record.hash)
+  bytes += text(({ header_text }) => header_text)
+  bytes += text(({ signatures_text }) => signatures_text)
+  bytes += text(({ salt }) => salt)
+  bytes += text(({ entry_text }) => entry_text)
+  message.setInt8(bytesAt, bytes)
+  return message.end()
 }
 
-/** The last columns: hash, header, signatures, salt, entry. */
-const TEXTS_OF_RECORD = 5
+/** More than these go over in several statements: the server works at some while the next are put into bytes. */
+const STATEMENT_RECORDS = 250
+
+const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /**
- * Appends to the end that the records were sealed for, in one statement and one transaction of its own (or in the one
- * that is open on the session).
+ * Appends to the end that the records were sealed for, all or nothing. `begun`: in the transaction that is open on the
+ * session, which ends with it.
  * @throws LedgerError `head_moved` where another writer came first, and of the storage
  */
-export async function appendRecords(session: Session, place: LedgerPlace, records: readonly SealedRecord[], expected: Head): Promise<void> {
-  const last = records.at(-1)
-  if (last === undefined) return
-  const columns = parameters(records)
-  // What a record is, and not what finds it.
-  const bytes = columns.slice(-TEXTS_OF_RECORD).reduce((sum, { length }) => sum + length, 0)
-  const values = [place.id, expected.size, expected.hash, last.header.recorded_at, bytes, ...columns]
-  const [row] = await session.query(APPEND, values)
+export async function appendRecords(
+  session: Session,
+  place: LedgerPlace,
+  records: readonly SealedRecord[],
+  expected: Head,
+  { begun = false }: { readonly begun?: boolean } = {},
+): Promise<void> {
+  const isTransaction = begun || records.length > STATEMENT_RECORDS
+  const answers: Promise<readonly Row[]>[] = []
+  const send = (answer: Promise<readonly Row[]>): void => {
+    // Told below, in the order of the statements.
+    answer.catch(() => {})
+    answers.push(answer)
+  }
+  if (isTransaction && !begun) send(session.query({ text: 'BEGIN' }))
+  try {
+    await sendParts(session, place, records, expected, send)
+  } catch (error) {
+    // A part that can't be put into bytes: those before it must not be committed.
+    if (isTransaction) await session.query({ text: 'ROLLBACK' }).catch(() => session.destroy())
+    throw error
+  }
+  // Where a part failed the commit rolls back; where the head has moved there is nothing to commit.
+  if (isTransaction) send(session.query({ text: 'COMMIT' }))
+  for (const answer of answers) {
+    const [row] = await answer
+    if (row !== undefined) requireAppended(session, place, expected, row)
+  }
+}
+
+async function sendParts(
+  session: Session,
+  place: LedgerPlace,
+  records: readonly SealedRecord[],
+  expected: Head,
+  send: (answer: Promise<readonly Row[]>) => void,
+): Promise<void> {
+  let head = expected
+  for (let from = 0; from < records.length; from += STATEMENT_RECORDS) {
+    // What was written before goes out meanwhile.
+    if (from > 0) await turnOfTheLoop()
+    const part = records.slice(from, from + STATEMENT_RECORDS)
+    send(session.bound(APPEND, (message) => bindAppend(message, place, part, head)))
+    const { hash, header } = part.at(-1) as SealedRecord
+    head = { size: head.size + part.length, hash, recorded_at: header.recorded_at }
+  }
+}
+
+/** @throws LedgerError `head_moved` */
+function requireAppended(session: Session, place: LedgerPlace, expected: Head, row: Row): void {
   const [appended, size, hash, now_us] = row as [string, string | null, string | null, string]
   session.clock.heard(Number(now_us))
   if (appended === 't') return

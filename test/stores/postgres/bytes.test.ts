@@ -5,7 +5,9 @@ import fc from 'fast-check'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AuditLedger, verifyLedger } from '../../../src/index.ts'
-import { int8Array, textArray, textArrayLiteral, timeArray } from '../../../src/stores/postgres/arrays.ts'
+import { textArray, textArrayLiteral } from '../../../src/stores/postgres/arrays.ts'
+import { BindMessage } from '../../../src/stores/postgres/bind-message.ts'
+import { askBound } from '../../../src/stores/postgres/bound-query.ts'
 import { openPostgresStore } from '../../../src/stores/postgres/index.ts'
 import { countQuery } from '../../../src/stores/postgres/select.ts'
 import { canonicalize } from '../../../src/verify/canonical.ts'
@@ -84,25 +86,83 @@ describe.skipIf(postgresMissing !== null)('bytes in PostgreSQL', () => {
   })
   afterAll(() => client?.end())
 
+  const text = fc
+    .oneof(fc.string({ unit: 'binary' }), fc.constantFrom(...AWKWARD))
+    .filter((one) => !one.includes('\0') && one.isWellFormed())
+
   test('arrays: the server reads what was written, whatever the texts', async () => {
-    const text = fc
-      .oneof(fc.string({ unit: 'binary' }), fc.constantFrom(...AWKWARD))
-      .filter((one) => !one.includes('\0') && one.isWellFormed())
-    const whole = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
-    // From 0000-01-01 to 9999-12-31, µs.
-    const time = fc.bigInt({ min: -62_167_219_200_000_000n, max: 253_402_300_799_999_999n })
-    const arrays = fc.record({ texts: fc.array(fc.option(text)), numbers: fc.array(whole), times: fc.array(time), list: fc.array(text) })
+    const arrays = fc.record({ texts: fc.array(fc.option(text)), list: fc.array(text) })
     await fc.assert(
-      fc.asyncProperty(arrays, async ({ texts, numbers, times, list }) => {
-        const { rows } = await client.query(
-          `SELECT to_json($1::text[]) AS texts, $2::bigint[]::text[] AS numbers, to_json($4::text::text[]) AS list,
-             ARRAY(SELECT (extract(epoch FROM t) * 1000000)::bigint::text FROM unnest($3::timestamptz[]) WITH ORDINALITY AS u(t, n) ORDER BY n) AS times`,
-          [textArray(texts), int8Array(numbers), timeArray(times), textArrayLiteral(list)],
-        )
-        expect(rows).toEqual([{ texts, numbers: numbers.map(String), times: times.map(String), list: list.length === 0 ? null : list }])
+      fc.asyncProperty(arrays, async ({ texts, list }) => {
+        const { rows } = await client.query('SELECT to_json($1::text[]) AS texts, to_json($2::text::text[]) AS list', [
+          textArray(texts),
+          textArrayLiteral(list),
+        ])
+        expect(rows).toEqual([{ texts, list: list.length === 0 ? null : list }])
       }),
       { numRuns: scale(30, 5000) },
     )
+  })
+
+  test('one message of all kinds of parameters, whose buffer is used again and again', async () => {
+    const whole = fc.integer({ min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER })
+    // From 0000-01-01 to 9999-12-31, µs; where a number holds it, as one.
+    const time = fc
+      .bigInt({ min: -62_167_219_200_000_000n, max: 253_402_300_799_999_999n })
+      .map((us) => (Number.isSafeInteger(Number(us)) ? Number(us) : us))
+    const parameters = fc.record({
+      small: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+      late: whole,
+      one: text,
+      texts: fc.array(fc.option(text)),
+      numbers: fc.array(whole),
+      times: fc.array(time),
+      // Some need more room than the message has to begin with.
+      long: fc.integer({ min: 0, max: 200_000 }).map((length) => '🦊'.repeat(length)),
+    })
+    const statement = {
+      name: 'all_kinds',
+      text: `SELECT $1::integer, $2::bigint, $3::text, to_json($4::text[]), to_json($5::bigint[]::text[]),
+        to_json(ARRAY(SELECT (extract(epoch FROM t) * 1000000)::bigint::text FROM unnest($6::timestamptz[]) WITH ORDINALITY AS u(t, n) ORDER BY n)),
+        length(($7::text[])[1])`,
+    }
+    const message = new BindMessage()
+    await fc.assert(
+      fc.asyncProperty(parameters, async ({ small, late, one, texts, numbers, times, long }) => {
+        message.begin(statement.name)
+        message.int4(small)
+        const lateAt = message.int8(0)
+        message.text(one)
+        const bytes = message.textArray(texts, (each) => each)
+        message.int8Array(numbers, (each) => each)
+        message.timeArray(times, (each) => each)
+        message.textArray([long], (each) => each)
+        message.setInt8(lateAt, late)
+        const [row] = await askBound(client, statement, message.end())
+        const [int4, int8, said, ...lists] = row ?? []
+        expect([int4, int8, said]).toEqual([String(small), String(late), one])
+        const length = lists.pop()
+        expect(lists.map((list) => JSON.parse(list ?? '') as unknown)).toEqual([texts, numbers.map(String), times.map(String)])
+        expect(length).toBe(String(long.length / 2))
+        expect(bytes).toBe(textArray(texts).length)
+      }),
+      { numRuns: scale(30, 5000) },
+    )
+  })
+
+  test('a message that the server refuses is an error, and the next one goes through', async () => {
+    const message = new BindMessage()
+    const cast = { name: 'cast', text: 'SELECT $1::text::integer + $2::integer' }
+    const bind = (value: string): Buffer => {
+      message.begin(cast.name)
+      message.text(value)
+      message.int4(1)
+      return message.end()
+    }
+    await expect(askBound(client, cast, bind('x'))).rejects.toMatchObject({ code: '22P02' })
+    expect(await askBound(client, cast, bind('41'))).toEqual([['42']])
+    await expect(askBound(client, { name: 'no', text: 'SELECT nothing' }, bind('1'))).rejects.toMatchObject({ code: '42703' })
+    expect(await askBound(client, cast, bind('1'))).toEqual([['2']])
   })
 
   test('headers: tags, streams, names and the years 0000 and 9999', async () => {
