@@ -49,9 +49,10 @@ function locationIn(folder: string, store: StoreKind): string {
 /** Every line of the segments, parsed. @returns how many */
 async function parsedLines(location: string): Promise<number> {
   let count = 0
-  for (const name of readdirSync(location).filter((file) => file.endsWith('.jsonl'))) {
+  const segments = join(location, 'segments')
+  for (const name of readdirSync(segments).filter((file) => file.endsWith('.jsonl'))) {
     let rest = ''
-    for await (const chunk of createReadStream(join(location, name), { encoding: 'utf8', highWaterMark: 1 << 20 })) {
+    for await (const chunk of createReadStream(join(segments, name), { encoding: 'utf8', highWaterMark: 1 << 20 })) {
       const lines = (rest + String(chunk)).split('\n')
       rest = lines.pop() as string
       for (const line of lines) {
