@@ -92,6 +92,12 @@ export function s3Error(refusal: S3Refusal, asking: S3Asking): LedgerError {
       `the bucket ${bucket} is not in the region ${asking.region} of ${endpoint}: ${region === null ? 'give its region or endpoint' : `give region=${region}`}, while ${doing}${said}`,
       { ...evidence, region },
     )
+  if (code === 'InvalidObjectState')
+    return new LedgerError(
+      'io_error',
+      `it is in a storage class from which it must be restored first, ${doing}: do that by the server's own means${said}`,
+      evidence,
+    )
   if (status === 401 || status === 403 || KEY_CODES.includes(code)) return keyError(refusal, asking, said)
   if (code === 'NoSuchBucket')
     return new LedgerError(

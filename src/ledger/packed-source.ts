@@ -47,7 +47,8 @@ export async function openBytes(path: string): Promise<ByteSource & { close(): P
 /** A file of an archive, as a source of bytes. @throws LedgerError `not_found`, and those of the archive */
 export async function archivedBytes(archive: ArchiveStore, name: string): Promise<ByteSource> {
   const facts = await archive.stat(name)
-  if (facts === null) throw new LedgerError('not_found', `${archive.location} has no file ${name}`, { archive: archive.location, file: name })
+  if (facts === null)
+    throw new LedgerError('not_found', `${archive.location} has no file ${name}`, { archive: archive.location, file: name })
   return { name: `${name} in ${archive.location}`, bytes: facts.bytes, read: (start, end) => readArchived(archive, name, { start, end }) }
 }
 
@@ -98,7 +99,9 @@ async function* streamedLines(source: ByteSource, codec: 'zstd' | 'gzip'): Async
 }
 
 const disagrees = (source: ByteSource, what: string): LedgerError =>
-  new LedgerError('damaged', `${source.name} is damaged: its table says something else than its lines do, of ${what}`, { file: source.name })
+  new LedgerError('damaged', `${source.name} is damaged: its table says something else than its lines do, of ${what}`, {
+    file: source.name,
+  })
 
 /** Lines of a file with a table, which must agree with them. */
 async function* seekableLines(source: ByteSource): AsyncGenerator<readonly Uint8Array[], void, undefined> {
@@ -125,7 +128,8 @@ async function* seekableLines(source: ByteSource): AsyncGenerator<readonly Uint8
  */
 export async function* readLines(source: ByteSource, name: string = source.name): AsyncGenerator<readonly Uint8Array[], void, undefined> {
   const codec = codecOf(name)
-  if (codec === null) throw new LedgerError('unsupported', `${name} is no compressed file of lines: its name must end in .jsonl.zst or .jsonl.gz`)
+  if (codec === null)
+    throw new LedgerError('unsupported', `${name} is no compressed file of lines: its name must end in .jsonl.zst or .jsonl.gz`)
   if (codec === 'zstd' && (await hasSeekTable(source))) yield* seekableLines(source)
   else yield* streamedLines(source, codec)
 }
