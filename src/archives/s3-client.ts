@@ -25,6 +25,8 @@ export interface S3Answer {
   readonly headers: Headers
   /** Of an answer that was asked for as a stream, and is no refusal. */
   readonly stream: AsyncIterable<Uint8Array> | null
+  /** Gives up a stream that nobody reads. */
+  readonly cancel: () => void
   readonly text: string
   /** Null for success. */
   readonly refusal: S3Refusal | null
@@ -149,6 +151,7 @@ export class S3Client {
     const stop = new AbortController()
     const limit = timeoutMs + (body === undefined ? 0 : body.length / UPLOAD_RATE_MIN)
     let timer = setTimeout(() => stop.abort(), limit)
+    stop.signal.addEventListener('abort', () => clearTimeout(timer))
     const restart = (): void => {
       clearTimeout(timer)
       timer = setTimeout(() => stop.abort(), timeoutMs)
@@ -160,7 +163,7 @@ export class S3Client {
         headers,
         redirect: 'manual',
         signal: stop.signal,
-        ...(body === undefined ? {} : { body: body as BodyInit }),
+        ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }),
       } as const
       const response = await this.options.fetch(url, init)
       const { status } = response
@@ -168,13 +171,13 @@ export class S3Client {
       if (status >= 200 && status < 300 && wants === 'stream') {
         streams = true
         const stream = this.#pieces(response, restart, () => clearTimeout(timer), stop)
-        return { status, headers: response.headers, stream, text: '', refusal: null }
+        return { status, headers: response.headers, stream, cancel: () => stop.abort(), text: '', refusal: null }
       }
       const text = await textOf(response, restart)
       // Completing an upload may fail after its 200 was sent.
       const refusal = readRefusal(status, response.headers, text)
       const isRefused = status < 200 || status >= 300 || (method === 'POST' && refusal.code !== '')
-      return { status, headers: response.headers, stream: null, text, refusal: isRefused ? refusal : null }
+      return { status, headers: response.headers, stream: null, cancel: () => {}, text, refusal: isRefused ? refusal : null }
     } catch (error) {
       return new NoAnswer(stop.signal.aborted ? `nothing came for ${Math.round(limit / 1000)} s` : whyFailed(error), error)
     } finally {

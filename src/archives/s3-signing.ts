@@ -7,7 +7,7 @@ interface SignerConstructor {
   new (request: {
     readonly method: string
     readonly url: string
-    readonly headers: HeadersInit
+    readonly headers: { readonly [name: string]: string }
     readonly accessKeyId: string
     readonly secretAccessKey: string
     readonly sessionToken?: string

@@ -102,7 +102,6 @@ function requireChecksum(upload: Upload, answer: S3Answer, sent: string): string
 
 /** Only where the name is free: old servers ignore it, and some refuse it, which is then known. */
 async function onlyIfFree(
-  upload: Upload,
   send: (headers: { readonly [name: string]: string }) => Promise<S3Answer>,
 ): Promise<S3Answer | typeof NAME_TAKEN> {
   const answer = await send({ 'if-none-match': '*' })
@@ -115,7 +114,7 @@ const ONLY_IF_FREE = [412, 'NotImplemented'] as const
 async function putWhole(upload: Upload, body: Uint8Array): Promise<typeof NAME_TAKEN | null> {
   const { client, key, doing } = upload
   const sums = checksums(body)
-  const answer = await onlyIfFree(upload, (condition) =>
+  const answer = await onlyIfFree((condition) =>
     client.request({
       method: 'PUT',
       key,
@@ -162,7 +161,7 @@ async function completeParts(upload: Upload, uploadId: string, parts: readonly U
     return `<Part><PartNumber>${number}</PartNumber><ETag>${textOf(etag)}</ETag>${sum}</Part>`
   })
   const xml = `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${listed.join('')}</CompleteMultipartUpload>`
-  const answer = await onlyIfFree(upload, (condition) =>
+  const answer = await onlyIfFree((condition) =>
     client.request({
       method: 'POST',
       key,

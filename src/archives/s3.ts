@@ -174,10 +174,13 @@ class S3Archive implements ArchiveStore {
     if (answer.status === 416) throw this.#damaged(name, `it ends before byte ${at}, which was asked for`)
     if (answer.status === 412) throw this.#damaged(name, `it was changed while it was read`)
     const { start, total } = placeOf(answer)
-    if (start < 0 || start > at || total === null)
+    if (start < 0 || start > at || total === null || total < (end ?? 0)) {
+      answer.cancel()
+      if (total !== null && end !== null && total < end)
+        throw this.#damaged(name, `it has ${total} bytes, and byte ${end - 1} was asked for`)
       throw new LedgerError('io_error', `the server did not say which bytes it sends, ${doing}`)
+    }
     reading.end ??= total
-    if (total < reading.end) throw this.#damaged(name, `it has ${total} bytes, and byte ${reading.end - 1} was asked for`)
     reading.etag ??= answer.headers.get('etag')
     try {
       yield* this.#within(reading, start, answer.stream ?? [])
