@@ -54,9 +54,9 @@ describe('XML', () => {
   test('text comes back as it was', () => {
     const escaped = (text: string): string => text.replace(/[&<>]/g, (c) => `&#${c.codePointAt(0)};`)
     fc.assert(
-      fc.property(fc.string({ unit: 'grapheme' }), (text) =>
-        expect(childText(parseXml(`<a><b>${escaped(text)}</b></a>`)!, 'b')).toBe(text),
-      ),
+      fc.property(fc.string({ unit: 'grapheme' }), (text) => {
+        expect(childText(parseXml(`<a><b>${escaped(text)}</b></a>`)!, 'b')).toBe(text)
+      }),
     )
   })
 
