@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { LedgerError } from '../ledger/errors.ts'
-import type { AwsProfile } from './s3-profile.ts'
+import type { AwsProfile, Environment } from './s3-profile.ts'
 
 export interface S3Credentials {
   readonly accessKeyId: string
@@ -22,8 +22,6 @@ export interface FoundCredentials extends S3Credentials {
   /** When they end, ms since the epoch; null where they don't. */
   readonly expires_ms: number | null
 }
-
-export type Environment = { readonly [name: string]: string | undefined }
 
 export interface CredentialChain {
   readonly given: S3Credentials | undefined

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { asStorageError, isMissing, LedgerError } from '../ledger/errors.ts'
-import type { Environment } from './s3-credentials.ts'
+
+export type Environment = { readonly [name: string]: string | undefined }
 
 export interface AwsProfile {
   readonly name: string

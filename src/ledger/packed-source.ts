@@ -5,7 +5,7 @@ import { constants, createGunzip, createZstdDecompress } from 'node:zlib'
 import { LineSplitter } from '../verify/lines.ts'
 import { readArchived } from './archive.ts'
 import type { ArchiveStore } from './archive.ts'
-import { asStorageError, LedgerError } from './errors.ts'
+import { asStorageError, isMissing, LedgerError } from './errors.ts'
 import { hasSeekTable, linesOf, readFrame, readTable } from './packed-reading.ts'
 import type { ByteSource } from './packed-reading.ts'
 import { seqOfLine } from './line-seq.ts'
@@ -40,6 +40,7 @@ export async function openBytes(path: string): Promise<ByteSource & { close(): P
     }
     return { name: path, bytes: size, read, close: () => file.close() }
   } catch (error) {
+    if (isMissing(error)) throw new LedgerError('not_found', `there is no file ${path}: check the path`, { file: path, cause: error })
     throw asStorageError(error, `opening ${path}`)
   }
 }
@@ -121,15 +122,29 @@ async function* seekableLines(source: ByteSource): AsyncGenerator<readonly Uint8
   if (seq !== table.last_seq || count !== table.lines) throw disagrees(source, 'how many there are')
 }
 
+export interface ReadLinesOptions {
+  /** Instead of the source's own name: it says how the file is compressed. */
+  readonly name?: string | undefined
+  /**
+   * Also take a `.jsonl.zst` of another program, which has no table at its end. False unless said: a file of ours that was
+   * cut between two frames would look like one, and records would be missing without a word.
+   */
+  readonly foreign?: boolean | undefined
+}
+
 /**
  * All lines of a compressed file, without their line feeds, in chunks of bounded size. What they say is for others to
  * check.
  * @throws LedgerError `damaged`; `unsupported` where the name does not say how it is compressed; those of the source
  */
-export async function* readLines(source: ByteSource, name: string = source.name): AsyncGenerator<readonly Uint8Array[], void, undefined> {
+export async function* readLines(
+  source: ByteSource,
+  options: ReadLinesOptions = {},
+): AsyncGenerator<readonly Uint8Array[], void, undefined> {
+  const { name = source.name, foreign = false } = options
   const codec = codecOf(name)
   if (codec === null)
     throw new LedgerError('unsupported', `${name} is no compressed file of lines: its name must end in .jsonl.zst or .jsonl.gz`)
-  if (codec === 'zstd' && (await hasSeekTable(source))) yield* seekableLines(source)
+  if (codec === 'zstd' && (!foreign || (await hasSeekTable(source)))) yield* seekableLines(source)
   else yield* streamedLines(source, codec)
 }
