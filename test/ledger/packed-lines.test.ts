@@ -205,7 +205,7 @@ describe('damage', () => {
       }
     }
     const outcomes = new Set<string>()
-    for (let at = 0; at < file.length; at++) {
+    for (let at = 0; at < file.length; at += scale(3, 1)) {
       const changed = Buffer.from(file)
       changed[at] = (changed[at] as number) ^ (1 << (at % 8))
       const what = await outcome(changed)
