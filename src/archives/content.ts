@@ -1,13 +1,13 @@
 /** What is written into an archive, as a stream. */
 import { createHash } from 'node:crypto'
-import type { ArchiveContent, WrittenArchive } from '../ledger/archive.ts'
+import type { ArchiveContent, WrittenFile } from '../ledger/archive.ts'
 import { LedgerError } from '../ledger/errors.ts'
 
 export function chunksOf(content: ArchiveContent): Iterable<Uint8Array> | AsyncIterable<Uint8Array> {
   return content instanceof Uint8Array ? [content] : content
 }
 
-export async function digestOf(content: ArchiveContent): Promise<WrittenArchive> {
+export async function digestOf(content: ArchiveContent): Promise<WrittenFile> {
   const hash = createHash('sha256')
   let bytes = 0
   for await (const chunk of chunksOf(content)) {

@@ -4,7 +4,7 @@ import { link, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { requireArchiveName, requireArchivePrefix, requireRange } from '../ledger/archive.ts'
-import type { ArchiveContent, ArchiveStore, ByteRange, WrittenArchive } from '../ledger/archive.ts'
+import type { ArchiveContent, ArchiveFile, ArchiveStore, ByteRange, WrittenFile } from '../ledger/archive.ts'
 import { makeFolder, syncFolder } from '../ledger/durable-file.ts'
 import { asStorageError, isMissing, LedgerError } from '../ledger/errors.ts'
 import { alreadyExists, chunksOf, digestOf, requireSize } from './content.ts'
@@ -22,7 +22,7 @@ class DirectoryArchive implements ArchiveStore {
     this.location = path
   }
 
-  async write(name: string, content: ArchiveContent, size?: number): Promise<WrittenArchive> {
+  async write(name: string, content: ArchiveContent, size?: number): Promise<WrittenFile> {
     requireArchiveName(name)
     const path = this.#path(name)
     const folder = dirname(path)
@@ -74,11 +74,11 @@ class DirectoryArchive implements ArchiveStore {
     }
   }
 
-  async stat(name: string): Promise<{ readonly bytes: number } | null> {
+  async stat(name: string): Promise<ArchiveFile | null> {
     requireArchiveName(name)
     try {
       const facts = await stat(this.#path(name))
-      return facts.isFile() ? { bytes: facts.size } : null
+      return facts.isFile() ? { name, bytes: facts.size } : null
     } catch (error) {
       if (!isMissing(error)) throw asArchiveError(error, `looking at ${this.#path(name)}`)
     }
@@ -86,7 +86,7 @@ class DirectoryArchive implements ArchiveStore {
     return null
   }
 
-  async *list(prefix: string): AsyncGenerator<{ readonly name: string; readonly bytes: number }, void, undefined> {
+  async *list(prefix: string): AsyncGenerator<ArchiveFile, void, undefined> {
     requireArchivePrefix(prefix)
     await this.#requireRoot()
     const slash = prefix.lastIndexOf('/')
@@ -121,7 +121,7 @@ class DirectoryArchive implements ArchiveStore {
     })
   }
 
-  async #fill(aside: string, name: string, content: ArchiveContent, size: number | undefined): Promise<WrittenArchive> {
+  async #fill(aside: string, name: string, content: ArchiveContent, size: number | undefined): Promise<WrittenFile> {
     const file = await open(aside, 'wx', 0o600)
     try {
       const hash = createHash('sha256')
@@ -140,7 +140,7 @@ class DirectoryArchive implements ArchiveStore {
     }
   }
 
-  async #requireSame(name: string, written: WrittenArchive): Promise<void> {
+  async #requireSame(name: string, written: WrittenFile): Promise<void> {
     const there = await digestOf(this.read(name))
     if (there.sha256 !== written.sha256) throw alreadyExists(this.location, name)
     // Whoever wrote it may have ended before it was durable.
@@ -149,10 +149,7 @@ class DirectoryArchive implements ArchiveStore {
     await syncFolder(dirname(this.#path(name)))
   }
 
-  async *#listFolder(
-    folder: string,
-    beginning: string,
-  ): AsyncGenerator<{ readonly name: string; readonly bytes: number }, void, undefined> {
+  async *#listFolder(folder: string, beginning: string): AsyncGenerator<ArchiveFile, void, undefined> {
     let entries
     try {
       entries = await readdir(join(this.location, folder), { withFileTypes: true })
@@ -170,7 +167,7 @@ class DirectoryArchive implements ArchiveStore {
         if (error instanceof RangeError) return null
         throw error
       })
-      if (facts !== null) yield { name, bytes: facts.bytes }
+      if (facts !== null) yield facts
     }
   }
 }

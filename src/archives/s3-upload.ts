@@ -1,7 +1,7 @@
 /** Bringing one object to an S3-protocol server: in one request, or in parts where it is larger than one. */
 import { createHash } from 'node:crypto'
 import type { Hash } from 'node:crypto'
-import type { ArchiveContent, WrittenArchive } from '../ledger/archive.ts'
+import type { ArchiveContent, WrittenFile } from '../ledger/archive.ts'
 import { LedgerError } from '../ledger/errors.ts'
 import { chunksOf, requireSize } from './content.ts'
 import type { S3Answer, S3Client } from './s3-client.ts'
@@ -51,7 +51,7 @@ class Parts {
     if (length > 0 || count === 0) yield part.subarray(0, length)
   }
 
-  written(): WrittenArchive {
+  written(): WrittenFile {
     return { bytes: this.bytes, sha256: this.hash.digest('hex') }
   }
 }
@@ -215,7 +215,7 @@ export async function upload(
   to: Upload,
   content: ArchiveContent,
   size?: number,
-): Promise<{ readonly written: WrittenArchive; readonly taken: boolean }> {
+): Promise<{ readonly written: WrittenFile; readonly taken: boolean }> {
   const partBytes = size === undefined ? to.partBytes : Math.max(to.partBytes, Math.ceil(size / PARTS_MAX))
   const parts = new Parts(content, partBytes)
   const pieces = parts[Symbol.asyncIterator]()

@@ -1,6 +1,6 @@
 /** An archive in a bucket of an S3-protocol server. */
 import { requireArchiveName, requireArchivePrefix, requireRange } from '../ledger/archive.ts'
-import type { ArchiveContent, ArchiveStore, ByteRange, WrittenArchive } from '../ledger/archive.ts'
+import type { ArchiveContent, ArchiveFile, ArchiveStore, ByteRange, WrittenFile } from '../ledger/archive.ts'
 import { LedgerError } from '../ledger/errors.ts'
 import { alreadyExists, digestOf } from './content.ts'
 import { S3Client, whyFailed } from './s3-client.ts'
@@ -73,7 +73,7 @@ class S3Archive implements ArchiveStore {
     this.#partBytes = partBytes
   }
 
-  async write(name: string, content: ArchiveContent, size?: number): Promise<WrittenArchive> {
+  async write(name: string, content: ArchiveContent, size?: number): Promise<WrittenFile> {
     requireArchiveName(name)
     if ((await this.stat(name)) !== null) {
       const written = await digestOf(content)
@@ -123,7 +123,7 @@ class S3Archive implements ArchiveStore {
     }
   }
 
-  async stat(name: string): Promise<{ readonly bytes: number } | null> {
+  async stat(name: string): Promise<ArchiveFile | null> {
     requireArchiveName(name)
     const [doing, key] = [`looking at ${name} in ${this.location}`, this.#prefix + name]
     let answer = await this.#client.request({ method: 'HEAD', key, doing, accept: [301, 400, 403, 404] })
@@ -133,10 +133,10 @@ class S3Archive implements ArchiveStore {
     if (answer.refusal?.code === 'NoSuchKey') return null
     const bytes = answer.status === 416 ? 0 : placeOf(answer).total
     if (bytes === null) throw new LedgerError('io_error', `the server did not say how long it is, ${doing}`)
-    return { bytes }
+    return { name, bytes }
   }
 
-  async *list(prefix: string): AsyncGenerator<{ readonly name: string; readonly bytes: number }, void, undefined> {
+  async *list(prefix: string): AsyncGenerator<ArchiveFile, void, undefined> {
     requireArchivePrefix(prefix)
     const doing = `listing ${this.location}`
     for (let token: string | null = null; ;) {
@@ -208,7 +208,7 @@ class S3Archive implements ArchiveStore {
     }
   }
 
-  async #requireSame(name: string, written: WrittenArchive): Promise<void> {
+  async #requireSame(name: string, written: WrittenFile): Promise<void> {
     const facts = await this.stat(name)
     const same = facts?.bytes === written.bytes && (await digestOf(this.read(name))).sha256 === written.sha256
     if (!same) throw alreadyExists(this.location, name)

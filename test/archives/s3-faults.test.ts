@@ -48,7 +48,7 @@ describe.each(PASSING)('%s, and then all is well', (_, fault) => {
     const archive = await openAt(server.endpoint)
     const state = failing(server, fits, fault, 2)
     await archive.write('a', Buffer.from('content'))
-    expect(await archive.stat('a')).toEqual({ bytes: 7 })
+    expect(await archive.stat('a')).toEqual({ name: 'a', bytes: 7 })
     expect((await allOf(archive, 'a')).toString()).toBe('content')
     const listed: unknown[] = []
     for await (const one of archive.list('')) listed.push(one)

@@ -29,7 +29,7 @@ export function archiveContract(open: () => Promise<ArchiveStore>, large: number
     const archive = await open()
     const bytes = randomBytes(large)
     expect(await archive.write('2026/11/large.jsonl.zst', chunked(bytes, 99_991))).toEqual({ bytes: large, sha256: sha256(bytes) })
-    expect(await archive.stat('2026/11/large.jsonl.zst')).toEqual({ bytes: large })
+    expect(await archive.stat('2026/11/large.jsonl.zst')).toEqual({ name: '2026/11/large.jsonl.zst', bytes: large })
     expect((await allOf(archive, '2026/11/large.jsonl.zst')).equals(bytes)).toBe(true)
     for (const [start, end] of [
       [0, 1],
@@ -85,7 +85,7 @@ export function archiveContract(open: () => Promise<ArchiveStore>, large: number
   test('an empty file is a file', async () => {
     const archive = await open()
     expect(await archive.write('empty', [])).toEqual({ bytes: 0, sha256: sha256(new Uint8Array(0)) })
-    expect(await archive.stat('empty')).toEqual({ bytes: 0 })
+    expect(await archive.stat('empty')).toEqual({ name: 'empty', bytes: 0 })
     expect(await allOf(archive, 'empty')).toHaveLength(0)
   })
 
