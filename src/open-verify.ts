@@ -3,6 +3,7 @@ import { LedgerError } from './ledger/errors.ts'
 import { readEvidence } from './ledger/evidence.ts'
 import type { Projection } from './ledger/projection.ts'
 import type { Store } from './ledger/store.ts'
+import { openPackedFile } from './open-packed.ts'
 import { auditLocation } from './open-audit.ts'
 import type { LocationAuditOptions } from './open-audit.ts'
 import { openStore } from './open-store.ts'
@@ -18,8 +19,9 @@ export interface VerifyOptions extends LocationAuditOptions {
 }
 
 /**
- * Verifies the ledger at a path or URL without writing anything: also one that is too damaged to be opened, and one
- * exported JSONL file.
+ * Verifies the ledger at a path or URL without writing anything: also one that is too damaged to be opened, one exported
+ * JSONL file, and one that is compressed (`.jsonl.zst`, `.jsonl.gz`), on disk or at an `s3:` URL. A compressed file may
+ * have only some of a ledger's records; the report's `excerpt` says so.
  * @throws LedgerError `not_found` | `unsupported` | `io_error` where there is nothing to look at
  * @throws RangeError for a key or a checkpoint that is none
  */
@@ -27,6 +29,11 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
   // Misuse is told before anything is opened.
   const { since } = readEvidence(options)
   if (options.onlySince === true && since.length === 0) throw new RangeError('onlySince needs a checkpoint from before (since)')
+  const packed = await openPackedFile(location)
+  if (packed !== null) {
+    const { auditPacked } = await import('./ledger/packed-audit.ts')
+    return auditPacked(packed, packed.name, options).finally(() => packed.close())
+  }
   let store: Store
   try {
     store = await openStore(location, { readOnly: true, index: 'off', driver: options.driver })

@@ -1,6 +1,7 @@
 /** Which ledger a command is about: its argument, else CORTEX_LEDGER. */
 import { AuditLedger } from '../open.ts'
 import type { OpenOptions } from '../open.ts'
+import { isArchivedFile } from '../open-packed.ts'
 import { locate, shownLocation } from '../open-store.ts'
 import { Misuse } from './errors.ts'
 import type { Terminal } from './terminal.ts'
@@ -25,10 +26,10 @@ export function locationOf(
   return location
 }
 
-/** As `locationOf`, or the http(s) address of a published log, which no store keeps. @throws Misuse | LedgerError `unsupported` */
+/** As `locationOf`, or the http(s) address of a published log or the s3: URL of an archived file, which no store keeps. @throws Misuse | LedgerError `unsupported` */
 export function placeToVerify(argument: string | undefined): string {
   const address = argument ?? process.env['CORTEX_LEDGER'] ?? ''
-  return /^https?:\/\//i.test(address) ? address : locationOf(argument)
+  return /^https?:\/\//i.test(address) || isArchivedFile(address) ? address : locationOf(argument)
 }
 
 /** Opens, works, and closes however the work ends. */

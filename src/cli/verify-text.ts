@@ -17,9 +17,11 @@ function ofRecords(size: number, report: VerificationReport): string {
 
 /** What the verdict claims that passes, and of which records. */
 function claimed(name: keyof Verdicts, report: VerificationReport): string {
-  const { claims, checkpoint, from } = report
+  const { claims, checkpoint, from, excerpt } = report
   switch (name) {
     case 'integrity':
+      if (excerpt !== undefined)
+        return 'every record that is here is what it was when it was hashed, and follows the one before where that is here'
       return from === 0
         ? 'every record is what it was when it was hashed, and in its place'
         : `every record from position ${from} on is what it was when it was hashed, and in its place; those before were not read`
@@ -89,11 +91,12 @@ export function verdictLines(report: VerificationReport, colours: Colours, width
 export function reportText(report: VerificationReport, { location, elapsed_ms, colours, width }: Presentation): string[] {
   const { bold, dim, green, red, yellow } = colours
   const line = (name: string, value: string): string => `${dim(pad(name, 10))}${value}`
+  const { excerpt } = report
   const { first, last } = report.recorded
   const lines = [
     bold(printable(location)),
     line('origin', printable(report.origin ?? '–')),
-    line('size', counted(report.size, 'record')),
+    line('size', excerpt === undefined ? counted(report.size, 'record') : `${counted(excerpt.records, 'record')} of a ledger`),
     ...(first === null || last === null ? [] : [line('recorded', `${printable(first)} to ${printable(last)}`)]),
     line('head', report.head ?? '–'),
     ...(report.root === null ? [] : [line('root', report.root)]),
@@ -116,7 +119,11 @@ export function reportText(report: VerificationReport, { location, elapsed_ms, c
       : red(`NOT WHAT WAS RECORDED: ${counted(report.problems_total, 'problem')}`)
   const unchecked = Object.values(report.verdicts).filter((one) => one === 'not checked').length
   const caveat = unchecked === 0 ? '' : `; ${unchecked} of 4 claims not checked`
-  return [...lines, '', `${verdict}${caveat} ${dim(`(${counted(report.size, 'record')} in ${grouped(Math.round(elapsed_ms))} ms)`)}`]
+  return [
+    ...lines,
+    '',
+    `${verdict}${caveat} ${dim(`(${counted(excerpt?.records ?? report.size, 'record')} in ${grouped(Math.round(elapsed_ms))} ms)`)}`,
+  ]
 }
 
 function checkpointText({ size, signed_by, cosigned_by }: NonNullable<VerificationReport['checkpoint']>): string {
@@ -129,7 +136,9 @@ function noteLines({ seq, text, where, code }: Note, width: number): string[] {
   const at = [seq === null ? '' : `seq ${seq}`, whereText(where)].filter((part) => part !== '').join(', ')
   const line = `note: ${printable(text)}${at === '' ? '' : ` (${printable(at)})`}`
   // What is not covered is to be read whole.
-  return code === 'records_behind_checkpoint' || code === 'only_new_records' ? folded(line, width) : [cut(line, width)]
+  return code === 'records_behind_checkpoint' || code === 'only_new_records' || code === 'excerpt'
+    ? folded(line, width)
+    : [cut(line, width)]
 }
 
 const CHECK_NAMES: { readonly [name in keyof VerificationReport['checks']]-?: string } = {

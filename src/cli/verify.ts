@@ -80,9 +80,12 @@ export function addVerify(program: Command, terminal: Terminal): void {
     .command('verify')
     .summary('check every record')
     .description(
-      'Checks every record and changes nothing. Works on ledgers that are too damaged to open, and on one exported .jsonl file. Ends with 1 where a verdict fails.',
+      'Checks every record and changes nothing. Works on ledgers that are too damaged to open, on one exported .jsonl file, and on archive files, which have some records of a ledger. Ends with 1 where a verdict fails.',
     )
-    .argument('[LEDGER]', `${LEDGER_ARGUMENT}; or an exported .jsonl file; or a published log, by its directory or http(s) address`)
+    .argument(
+      '[LEDGER]',
+      `${LEDGER_ARGUMENT}; or an exported .jsonl file, also compressed (.jsonl.zst, .jsonl.gz), or one of an archive by its s3: URL; or a published log, by its directory or http(s) address`,
+    )
     .option('--key <vkey>', 'a public key that you trust, from outside the ledger; can be given again', several)
     .option('--policy <file>', 'witnesses that you believe, and how many are enough (C2SP tlog-policy)')
     .option('--since <file>', 'a checkpoint from before: a signed note, a proof or a bundle; can be given again', several)

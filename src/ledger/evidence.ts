@@ -70,7 +70,7 @@ export function readEvidence(options: EvidenceOptions): AskedEvidence {
 }
 
 /** The origin by record 0, or null where it can't be read. */
-export async function originOf(store: Store): Promise<string | null> {
+export async function originOf(store: Pick<Store, 'read'>): Promise<string | null> {
   try {
     for await (const lines of store.read({ filter: {}, from: 0, before: 1, reverse: false, limit: 1 })) {
       for (const line of lines) return readSense(line).header.actor
@@ -84,7 +84,11 @@ export async function originOf(store: Store): Promise<string | null> {
 export const OWN_CHECKPOINT = "the ledger's own checkpoint"
 
 /** Adds what lies with the ledger, and what this machine remembers. */
-export async function gatherEvidence(store: Store, asked: AskedEvidence, wantedOrigin: string | undefined): Promise<ClaimEvidence> {
+export async function gatherEvidence(
+  store: Pick<Store, 'read' | 'kind'> & { readonly tree: Pick<Store['tree'], 'readText'> },
+  asked: AskedEvidence,
+  wantedOrigin: string | undefined,
+): Promise<ClaimEvidence> {
   const statements = [...asked.since]
   const unreadable: { source: string; why: string }[] = []
   const take = (role: 'own' | 'remembered', source: string, text: string): void => {

@@ -104,6 +104,7 @@ export interface Note {
     | 'erasure_pending'
     | 'records_behind_checkpoint'
     | 'only_new_records'
+    | 'excerpt'
   readonly seq: number | null
   readonly text: string
   readonly where: Where | null
@@ -201,6 +202,11 @@ export interface VerificationReport {
   readonly notes: readonly Note[]
   /** Entries that are not there, by why. */
   readonly withheld: { readonly erased: number; readonly archived: number; readonly unnamed: number; readonly pending: number }
+  /**
+   * Where only some of a ledger's records were there, as in an archive file: how many, in how many runs of consecutive
+   * positions, and how many of them without their entries. What follows from all records is not checked then.
+   */
+  readonly excerpt?: { readonly records: number; readonly runs: number; readonly withheld: number }
   /** Where it was asked for: the snapshots that are kept. One that fails makes `ok` false; the records may be right all the same. */
   readonly snapshots?: readonly SnapshotCheck[]
   /** `recorded_at` of the first and the last record. */

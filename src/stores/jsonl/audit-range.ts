@@ -4,7 +4,7 @@
  * nothing is found.
  */
 import type { AuditCut } from '../../ledger/store.ts'
-import { seqOfLine } from './checked-line.ts'
+import { seqOfLine } from '../../ledger/line-seq.ts'
 import { readFully } from './files.ts'
 import type { FilePort, OpenFile } from './files.ts'
 import type { Segment } from './layout.ts'

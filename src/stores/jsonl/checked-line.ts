@@ -40,26 +40,6 @@ export function wholeRecord(bytes: Buffer, start: number, end: number): WholeRec
   return { hash, header }
 }
 
-// With the comma before it, this stands nowhere in a header but at the key: inside a text its quotes are escaped.
-const SEQ_KEY = Buffer.from(',"seq":')
-/** Behind `{"hash":"…","header":{`. */
-const SEQ_SEARCH_START = 84
-
-/** The position that the line's header names, without parsing it; -1 where it names none. */
-export function seqOfLine(bytes: Buffer, start: number, end: number): number {
-  let at = bytes.indexOf(SEQ_KEY, start + SEQ_SEARCH_START)
-  if (at === -1 || at >= end) return -1
-  at += SEQ_KEY.length
-  let seq = 0
-  const first = at
-  for (; at < end; at++) {
-    const digit = (bytes[at] as number) - 0x30
-    if (digit < 0 || digit > 9) break
-    seq = seq * 10 + digit
-  }
-  return at > first && Number.isSafeInteger(seq) ? seq : -1
-}
-
 /** The header of a line that is believed (its hash is not computed); null where it can't be read. */
 export function headerOfLine(bytes: Buffer, start: number, end: number): RecordHeader | null {
   const slices = splitLine(bytes, start, end)

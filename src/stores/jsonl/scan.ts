@@ -1,7 +1,8 @@
 /** Records straight from the segment files, without the index: forwards and backwards, in bounded memory. */
 import { LedgerError } from '../../ledger/errors.ts'
+import { seqOfLine } from '../../ledger/line-seq.ts'
 import { splitLine } from '../../verify/record.ts'
-import { damagedLine, seqOfLine } from './checked-line.ts'
+import { damagedLine } from './checked-line.ts'
 import type { LedgerEnd } from './end.ts'
 import type { FilePort } from './files.ts'
 import { readFully } from './files.ts'
