@@ -7,7 +7,7 @@ import { asToldError, LedgerError } from './errors.ts'
 import { bothFilters, fitsNothing, scopeFilter } from './projection.ts'
 import type { Projection, ProjectionScope } from './projection.ts'
 import type { LedgerRecord } from './record.ts'
-import { readRecords } from './record-reading.ts'
+import { readFitting } from './record-reading.ts'
 import { isSnapshotDue, SNAPSHOTS_KEPT } from './snapshot-policy.ts'
 import { formatSnapshotName, formatState, groupOf, hashAt, headOf, judgeSnapshot, newestFirst, takeSnapshot } from './snapshots.ts'
 import type { SnapshotsParts } from './snapshots.ts'
@@ -41,7 +41,7 @@ export interface ProjectionsParts extends SnapshotsParts {
 /** Records with a handler, from a position up to and without another. */
 export async function* replayed(store: Store, filter: RecordFilter, from: number, before: number): AsyncGenerator<LedgerRecord> {
   if (from >= before || fitsNothing(filter)) return
-  yield* readRecords(store, { filter, from, before, reverse: false, limit: Infinity })
+  yield* readFitting(store, filter, from, before)
 }
 
 /** A state, and how it came about. */
