@@ -21,11 +21,20 @@ const ESCAPE_BEFORE = String.raw`(?<=\\[bfnrt]|%[0-9A-Fa-f]{2})`
 export const EDGE = `(?:${WORD_BEFORE}|${ESCAPE_BEFORE})`
 
 /**
+ * `[…]{8,}` as `[…]{8}[…]*`, which is the same: V8 keeps a place to go back to for each repetition of the first, and
+ * runs out of memory for them at a few million (RangeError), which would keep the record out. Of the second it keeps none.
+ */
+function unlimited({ source, flags }: RegExp): RegExp {
+  return new RegExp(source.replaceAll(/(\[[^\]]+\])\{(\d+),\}/g, '$1{$2}$1*'), flags)
+}
+
+/**
  * What a pattern finds. Where it has a group, the group alone is the secret and stands at the match's end.
- * @param pattern with the flag g
+ * @param given with the flag g
  * @param needs a text without it is not looked at
  */
-export function byPattern(pattern: RegExp, needs: string | null = null, accept: (found: string) => boolean = () => true): Finder {
+export function byPattern(given: RegExp, needs: string | null = null, accept: (found: string) => boolean = () => true): Finder {
+  const pattern = unlimited(given)
   return (text) => {
     if (needs !== null && !text.includes(needs)) return NONE
     const spans: Span[] = []
@@ -38,6 +47,15 @@ export function byPattern(pattern: RegExp, needs: string | null = null, accept: 
     }
     return spans
   }
+}
+
+/**
+ * What `find` finds where a text has what `hint` says, which is simple and told fast. A look behind at each character, as
+ * the patterns have it, takes several times as long, and most texts have nothing to be found.
+ * @param hint without the flags g and y
+ */
+export function where(hint: RegExp, find: Finder): Finder {
+  return (text) => (hint.test(text) ? find(text) : NONE)
 }
 
 /** What any of these find; where two overlap, the span that begins first, and of those the longest. */

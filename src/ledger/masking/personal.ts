@@ -1,5 +1,5 @@
 /** What tells who somebody is, or what they pay with: each by its form, and by its check digits where it has them. */
-import { byAnyOf, byPattern, EDGE } from './finder.ts'
+import { byAnyOf, byPattern, EDGE, where } from './finder.ts'
 import type { Finder, Span } from './finder.ts'
 
 // Latin, Greek and Cyrillic letters. Scripts that are written without spaces would take the words before an address for it.
@@ -110,7 +110,7 @@ function grouped(text: string): readonly Span[] {
   return spans
 }
 
-const card = byAnyOf(unbroken, grouped)
+const card = where(new RegExp(`\\d{4}(?:\\d{9}|[${SEPARATORS}]\\d{3})`), byAnyOf(unbroken, grouped))
 
 /** Characters of an IBAN by country. Source: the IBAN registry of SWIFT (ISO 13616). */
 const IBAN_LENGTHS = new Map(
@@ -163,15 +163,21 @@ function iban(text: string): readonly Span[] {
 }
 
 /** Of the United States, as it is written: the ranges that are never given out are none. */
-const ssn = byPattern(
-  new RegExp(`${EDGE}(?<!\\d-)(?!000|666|9)(?:\\d{3}-(?!00)\\d\\d-|\\d{3} (?!00)\\d\\d )(?!0000)\\d{4}(?![A-Za-z0-9]|-\\d)`, 'g'),
+const ssn = where(
+  /\d{3}[- ]\d\d[- ]\d{4}/,
+  byPattern(
+    new RegExp(`${EDGE}(?<!\\d-)(?!000|666|9)(?:\\d{3}-(?!00)\\d\\d-|\\d{3} (?!00)\\d\\d )(?!0000)\\d{4}(?![A-Za-z0-9]|-\\d)`, 'g'),
+  ),
 )
 
-const phone = byAnyOf(
-  // ITU-T E.164: with a + or 00, at most 15 digits.
-  byPattern(/(?<![\w+])(?:\+|00)[1-9](?:[ ()./\u00A0-]{0,3}\d){7,14}(?!\d)/g),
-  // North American.
-  byPattern(/(?<![\w+.-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?![\w-])/g),
+const phone = where(
+  /[+0][1-9]|\d\d\d[) .-]/,
+  byAnyOf(
+    // ITU-T E.164: with a + or 00, at most 15 digits.
+    byPattern(/(?<![\w+])(?:\+|00)[1-9](?:[ ()./\u00A0-]{0,3}\d){7,14}(?!\d)/g),
+    // North American.
+    byPattern(/(?<![\w+.-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?![\w-])/g),
+  ),
 )
 
-export const PERSONAL = { email, iban, card, ssn, phone } as const satisfies Record<string, Finder>
+export const PERSONAL = { email, iban: where(/[A-Za-z]{2}\d{2}/, iban), card, ssn, phone } as const satisfies Record<string, Finder>

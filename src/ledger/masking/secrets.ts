@@ -1,5 +1,5 @@
 /** What gives access: API tokens, private keys, JWTs, bearer tokens, passwords in URLs. */
-import { byAnyOf, byPattern, EDGE } from './finder.ts'
+import { byAnyOf, byPattern, EDGE, where } from './finder.ts'
 import type { Finder, Span } from './finder.ts'
 
 /** By the prefixes that their providers document, so that a scan can tell them. */
@@ -62,9 +62,10 @@ const TOKENS: readonly string[] = [
 ]
 
 const token = byAnyOf(
-  byPattern(new RegExp(`${EDGE}(?:${TOKENS.join('|')})`, 'g')),
+  // Each of them has so many of these in a row.
+  where(/[A-Za-z0-9_+/=-]{15}/, byPattern(new RegExp(`${EDGE}(?:${TOKENS.join('|')})`, 'g'))),
   // These have no prefix of their own: the name before them tells.
-  byPattern(/(?:secret_?access_?key|account_?key)["'\\\s:=]{1,8}([A-Za-z0-9/+]{40,86}={0,2})/gi),
+  where(/access_?key|account_?key/i, byPattern(/(?:secret_?access_?key|account_?key)["'\\\s:=]{1,8}([A-Za-z0-9/+]{40,86}={0,2})/gi)),
   byPattern(/(hooks\.slack\.com\/(?:services|workflows|triggers)\/[A-Za-z0-9/_-]{20,})/g, 'hooks.slack.com'),
 )
 
@@ -112,22 +113,27 @@ const privateKey = byAnyOf(
 /** JWS in three parts, JWE in five (RFC 7519); each begins with the base64url of `{"`. */
 const jwt = byPattern(/(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)?/g, 'eyJ')
 
-const bearer = byAnyOf(
-  // RFC 6750. "bearer" is a word as well: what follows must be long, or have a digit.
-  byPattern(
-    /\bbearer(?:\s|["':=]|%20|\\[nrt]){1,4}([A-Za-z0-9._~+/-]{8,}={0,2})/gi,
-    null,
-    (found) => found.length >= 24 || /\d/.test(found),
+const bearer = where(
+  /bearer|basic/i,
+  byAnyOf(
+    // RFC 6750. "bearer" is a word as well: what follows must be long, or have a digit.
+    byPattern(
+      /\bbearer(?:\s|["':=]|%20|\\[nrt]){1,4}([A-Za-z0-9._~+/-]{8,}={0,2})/gi,
+      null,
+      (found) => found.length >= 24 || /\d/.test(found),
+    ),
+    byPattern(/authorization["'\\\s:=]{1,8}basic\s{1,4}([A-Za-z0-9+/]{8,}={0,2})/gi),
   ),
-  byPattern(/authorization["'\\\s:=]{1,8}basic\s{1,4}([A-Za-z0-9+/]{8,}={0,2})/gi),
 )
 
 const urlPassword = byAnyOf(
   // The class has no slash, so an attempt ends before the next `://`.
   byPattern(/:\/\/[^\s/?#:@"'<>\\]*:([^\s/?#"'<>\\]+)(?=@)/g, '://'),
-  byPattern(
-    /[?&](?:(?:access|auth|id|refresh|session)_?token|token|api[-_]?key|client_?secret|secret|password|passwd|pwd|sig|signature|x-(?:amz|goog)-(?:signature|security-token))=([^&\s"'#<>\\]+)/gi,
-    '=',
+  where(
+    /[?&][A-Za-z_-]{3,25}=/,
+    byPattern(
+      /[?&](?:(?:access|auth|id|refresh|session)_?token|token|api[-_]?key|client_?secret|secret|password|passwd|pwd|sig|signature|x-(?:amz|goog)-(?:signature|security-token))=([^&\s"'#<>\\]+)/gi,
+    ),
   ),
 )
 
