@@ -23,7 +23,8 @@ export interface WholeValue {
   readonly value: () => unknown
 }
 
-const JSON_START = /^[ \t\n\r]*(["{[])/
+// With what may come next, so that a text that only begins alike, as a mark does, is not parsed: an error takes long to make.
+const JSON_START = /^[ \t\n\r]*(?:(")|(\{)[ \t\n\r]*["}]|(\[)[ \t\n\r]*[\]"{[\-\dtfn])/
 const CLOSING = new Map([
   ['"', '"'],
   ['{', '}'],
@@ -32,8 +33,9 @@ const CLOSING = new Map([
 
 /** An object, an array or a string, spelled as JSON. */
 export function isJsonText(text: string): boolean {
-  const closing = CLOSING.get(JSON_START.exec(text)?.[1] ?? '')
-  if (closing === undefined) return false
+  const start = JSON_START.exec(text)
+  if (start === null) return false
+  const closing = CLOSING.get((start[1] ?? start[2] ?? start[3]) as string)
   let last = text.length - 1
   while (' \t\n\r'.includes(text[last] as string)) last--
   // Most texts that are none are told by this, and not parsed.

@@ -11,3 +11,6 @@ export function markOf(name: string): string {
 export function marksOf(names: Iterable<string>): RegExp {
   return new RegExp(`(\\[masked:(?:${[...names].join('|')})\\])`)
 }
+
+/** The one member of what stands for an object that was masked whole. */
+export const MASKED_MEMBER = 'masked'

@@ -4,7 +4,7 @@ import { isObject } from '../entry.ts'
 import type { Finder } from './finder.ts'
 import { isJsonText, maskJsonText } from './json-text.ts'
 import type { Masker, WholeValue } from './json-text.ts'
-import { markOf } from './mark.ts'
+import { markOf, MASKED_MEMBER } from './mark.ts'
 import { NewKeys } from './new-keys.ts'
 import type { Ahead, PlaceRule, Places } from './places.ts'
 
@@ -28,8 +28,6 @@ export interface Rules {
 const ROUNDS_MAX = 16
 /** In place of a text that did not come to rest. */
 export const WHOLE_TEXT = 'text'
-/** The one member of what stands for an object that was masked whole. */
-const MASKED_MEMBER = 'masked'
 const DIGITS_MIN = 13
 
 export class Masking implements Masker {

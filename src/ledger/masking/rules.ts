@@ -3,11 +3,12 @@ import type { Mask } from '../draft.ts'
 import { isObject } from '../entry.ts'
 import type { JsonObject, JsonValue } from '../entry.ts'
 import type { Finder, Span } from './finder.ts'
-import { MARK_NAME, marksOf } from './mark.ts'
+import { MARK_NAME, markOf, MASKED_MEMBER, marksOf } from './mark.ts'
 import { Masking, WHOLE_TEXT } from './masking.ts'
 import type { Rule, Rules } from './masking.ts'
 import { PERSONAL } from './personal.ts'
 import { Places } from './places.ts'
+import type { Ahead, PlaceRule } from './places.ts'
 import { SECRETS } from './secrets.ts'
 
 const PATTERNS = { ...SECRETS, ...PERSONAL }
@@ -143,14 +144,24 @@ class CountMember {
   }
 }
 
+/** What stands for metadata that were masked whole, with the counts that came in then. */
+function isMaskedWhole(metadata: JsonValue, place: PlaceRule | Ahead, count: CountMember): boolean {
+  if (!isObject(metadata) || typeof place !== 'string') return false
+  const others = Object.entries(metadata).filter(([key, value]) => !count.isCount(key, value))
+  return others.length === 1 && others[0]?.[0] === MASKED_MEMBER && others[0][1] === markOf(place)
+}
+
 function maskCall(data: JsonObject, masking: Masking, count: CountMember): JsonObject {
   const metadata = data['input_metadata']
   const root = masking.places.root
   const inMetadata = masking.places.into(root, 'input_metadata', false)
-  const isLeft = (key: string): boolean =>
-    HEADER_MEMBERS.has(key) || (key === 'input_metadata' && typeof inMetadata !== 'string' && isObject(metadata))
+  const isOpen = isObject(metadata) && typeof inMetadata !== 'string'
+  const isLeft = (key: string, value: JsonValue): boolean =>
+    HEADER_MEMBERS.has(key) ||
+    (key === 'input_metadata' && (isOpen || isMaskedWhole(value, inMetadata, count))) ||
+    count.isCount(key, value)
   let masked = masking.object(data, root, isLeft)
-  if (isObject(metadata) && typeof inMetadata !== 'string') {
+  if (isOpen) {
     const inside = masking.object(metadata, inMetadata, count.isCount)
     if (inside !== metadata) masked = { ...masked, input_metadata: inside }
   }
