@@ -117,6 +117,11 @@ function rulesOf(options: MaskOptions): Rules {
   }
 }
 
+/** No number that could be somebody's: a card number here would be left. */
+function isSmallCount(count: JsonValue): boolean {
+  return typeof count === 'number' && Number.isInteger(count) && count > 0 && count < 1e8
+}
+
 /** A count that masking left, which no rule is to change. */
 class CountMember {
   readonly #name: string
@@ -133,7 +138,7 @@ class CountMember {
   readonly isCount = (key: string, value: JsonValue): boolean => {
     if (!key.startsWith(this.#name) || !/^(?:_\d+)?$/.test(key.slice(this.#name.length)) || !isObject(value)) return false
     const counts = Object.entries(value)
-    return counts.length > 0 && counts.every(([name, count]) => this.#names.has(name) && Number.isInteger(count))
+    return counts.length > 0 && counts.every(([name, count]) => this.#names.has(name) && isSmallCount(count))
   }
 
   /** With the count as a member that is not there yet. */
