@@ -9,13 +9,15 @@ import type { AuditLedger, ChatImportReport, CortexImportReport, ImportOptions, 
 import { fitsHeader } from '../ledger/import/source.ts'
 import { EXIT, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
+import { addMaskOption, maskOf } from './masking.ts'
+import type { MaskingOptions } from './masking.ts'
 import { Progress } from './progress.ts'
 import { addSigningOptions, signingOf } from './signing.ts'
 import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface ImportCommandOptions extends SigningOptions {
+interface ImportCommandOptions extends SigningOptions, MaskingOptions {
   readonly format?: string
   readonly source?: string
   readonly agent?: string
@@ -28,7 +30,7 @@ interface ImportCommandOptions extends SigningOptions {
 const PROBLEMS_SHOWN = 20
 
 export function addImport(program: Command, terminal: Terminal): void {
-  addSigningOptions(program.command('import'))
+  addMaskOption(addSigningOptions(program.command('import')))
     .summary('import runs of agents, or a ledger of the mission’s Python')
     .description(
       'Imports a file, as a stream. chat: runs in the message form of OpenAI’s chat API, JSON or JSONL, gzip too. cortex-jsonl: a JSON object a line, plain or with the Python hash chain, which is checked first. Makes the ledger where nothing is.',
@@ -60,6 +62,7 @@ Examples:
       }
       const location = locationOf(ledger)
       refuseOptions(options)
+      await maskOf(options)
       const { source, bytes } = await sourceOf(file, options)
       await new Import(terminal, location, source, bytes, options).run()
     })
@@ -165,8 +168,9 @@ class Import {
     return this.#open((ledger) => importCortexJsonl(ledger, this.#source, { ...this.#importing, adoptFindings, assumeUtc, check }))
   }
 
-  #open<T>(work: (ledger: AuditLedger) => Promise<T>): Promise<T> {
-    return withLedger(this.#terminal, this.#location, signingOf(this.#options), async (ledger) => {
+  async #open<T>(work: (ledger: AuditLedger) => Promise<T>): Promise<T> {
+    const opening = { ...signingOf(this.#options), mask: await maskOf(this.#options) }
+    return withLedger(this.#terminal, this.#location, opening, async (ledger) => {
       if (ledger.keyFile !== null) {
         this.#terminal.say(
           `created ${printable(ledger.location)} (origin ${printable(ledger.origin ?? '')}); its key is in ${printable(ledger.keyFile)}`,

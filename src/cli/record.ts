@@ -8,6 +8,8 @@ import { endingOf, EXIT, Misuse } from './errors.ts'
 import { BadLine, openInput, readLines } from './lines.ts'
 import type { InputLine } from './lines.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
+import { addMaskOption, maskOf } from './masking.ts'
+import type { MaskingOptions } from './masking.ts'
 import { Progress } from './progress.ts'
 import { OutputClosed } from './terminal.ts'
 import { addSigningOptions, signingOf } from './signing.ts'
@@ -15,7 +17,7 @@ import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface RecordCommandOptions extends SigningOptions {
+interface RecordCommandOptions extends SigningOptions, MaskingOptions {
   readonly json?: boolean
   readonly keepGoing?: boolean
 }
@@ -25,7 +27,7 @@ const IN_FLIGHT_RECORDS = 4096
 const IN_FLIGHT_BYTES = 64 * 1024 * 1024
 
 export function addRecord(program: Command, terminal: Terminal): void {
-  addSigningOptions(program.command('record'))
+  addMaskOption(addSigningOptions(program.command('record')))
     .summary('record agent calls, one JSON object a line')
     .description(
       'Records agent calls: one LedgerEntry a line, as a JSON object with at least agent_name and method_name. outcome, causation_id, tags and stream may stand beside its keys. Makes the ledger where nothing is.',
@@ -42,14 +44,16 @@ file can be given again: what is there already is not recorded twice.
 
 Examples:
   $ echo '{"agent_name":"analyst","method_name":"summarise","outcome":"success"}' | cortex-ledger record ./audit
-  $ cortex-ledger record ./audit calls.jsonl --json > receipts.jsonl`,
+  $ cortex-ledger record ./audit calls.jsonl --json > receipts.jsonl
+  $ cortex-ledger record ./audit calls.jsonl --mask email,card,token`,
     )
     .action(async (argument: string | undefined, file: string | undefined, options: RecordCommandOptions) => {
       const location = locationOf(argument)
+      const mask = await maskOf(options)
       if (file === undefined) await refuseFileAsLedger(location)
       const input = await openInput(file)
       try {
-        await withLedger(terminal, location, signingOf(options), async (ledger) => {
+        await withLedger(terminal, location, { ...signingOf(options), mask }, async (ledger) => {
           if (ledger.keyFile !== null)
             terminal.say(
               `created ${printable(ledger.location)} (origin ${printable(ledger.origin ?? '')}); its key is in ${printable(ledger.keyFile)}`,

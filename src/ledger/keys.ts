@@ -152,8 +152,8 @@ export function defaultKeyPath(origin: string, verifierKey: string): string {
   return join(config, 'cortex-ledger', 'keys', `${origin.replace(/[^A-Za-z0-9.-]/g, '_').slice(0, 120)}-${id}.key`)
 }
 
-/** The file's text, or null where nothing is there. */
-async function keyFileText(path: string): Promise<string | null> {
+/** The text of a key file, or null where nothing is there. @throws LedgerError `key_error` */
+export async function keyFileText(path: string): Promise<string | null> {
   try {
     const handle = await open(path, 'r')
     try {
