@@ -36,6 +36,13 @@ export type { Passphrase } from './ledger/passphrase.ts'
 export { commandSigner } from './ledger/command-signer.ts'
 export type { CommandSignerOptions } from './ledger/command-signer.ts'
 export type { Signer } from './ledger/signer.ts'
+export { commandMasterKey, createMasterKeyFile, masterKeyFrom, readMasterKeyFile } from './ledger/encryption/master-key.ts'
+export type { CommandMasterKeyOptions, MasterKey } from './ledger/encryption/master-key.ts'
+export type { EncryptionOptions, KeyedRecord } from './ledger/encryption/options.ts'
+export type { DataKeyListing, DataKeys } from './ledger/encryption/data-keys.ts'
+export type { Rewrapped, WhichKey } from './ledger/encryption/keyring.ts'
+export type { LockedReason } from './ledger/encryption/sealed-entry.ts'
+export type { DecryptOptions } from './ledger/encryption/verify-entries.ts'
 export { recordPublicKeyFrom, recordSignerFromKey } from './ledger/record-signer.ts'
 export type { RecordPublicKey, RecordSigner } from './ledger/record-signer.ts'
 export { checkRecordSignature } from './ledger/signature-check.ts'
@@ -106,16 +113,21 @@ export type {
   AuditCut,
   AuditRange,
   AuditSink,
+  DataKeyStore,
+  EntryOpener,
+  EntryOpening,
   ExitAppender,
   Head,
   RecordFilter,
   ReplicaMark,
   SealedRecord,
+  Rewrapping,
   Selection,
   SnapshotFiles,
   StateRequest,
   Store,
   StoreDescription,
+  StoredKey,
   StoreState,
   TallyColumn,
   TreeFiles,

@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
+import type { EncryptionOptions } from './ledger/encryption/options.ts'
 import type { Store } from './ledger/store.ts'
 import { locate, openStore, shownLocation } from './open-store.ts'
 import type { Place, StoreOptions } from './open-store.ts'
+import { removeDatabase } from './stores/sql/derived.ts'
 import { Thread } from './stores/sql/thread.ts'
 import { LARGE_STEP, SMALL_STEP } from './stores/text/catch-up.ts'
 import type { StepSize } from './stores/text/catch-up.ts'
@@ -27,6 +29,14 @@ export interface OpenedService {
 }
 
 const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './text-worker.ts' : './text-worker.js', import.meta.url)
+
+/**
+ * The index that holds words of encrypted entries, too: a file of its own, since whoever has no key brings the other one
+ * up without them; and so that it can go, whoever shreds a key.
+ */
+function withWordsOfEncrypted(path: string | null): string | null {
+  return path === null ? null : `${path}-decrypted`
+}
 
 /** Beside the ledger, and never inside its database, where filling it would take the lock that appends need. */
 function textIndexPath(place: Exclude<Place, { readonly kind: 'memory' }>): string | null {
@@ -56,6 +66,14 @@ export async function openTextService({ location, path, driver }: TextWorkerData
 
 export interface TextOptions extends StoreOptions {
   readonly fullText?: FullTextMode | undefined
+  readonly encryption?: EncryptionOptions | null | undefined
+}
+
+/** Takes away the index that has words of encrypted entries: what was shredded must not be read there. It is made anew by who has the keys. */
+export function forgetDecryptedText(location: string | URL): void {
+  const place = locate(location)
+  const path = place.kind === 'memory' ? null : withWordsOfEncrypted(textIndexPath(place))
+  if (path !== null) removeDatabase(path)
 }
 
 /** @param workerFile the thread's program */
@@ -64,16 +82,16 @@ export function textIndexFor(location: string | URL, store: Store, options: Text
   const place = options.store === undefined ? locate(location) : null
   // Of a database that many machines write each would read all, to keep up an index of its own.
   const mode = options.fullText ?? (place?.kind === 'postgres' ? 'off' : 'on-demand')
-  if (place === null || place.kind === 'memory') {
-    // No other thread can read it: the index is in this one, over the same store.
-    const service = new TextService({ store, path: null, driver, step: SMALL_STEP })
-    return new FullTextIndex({
-      mode,
-      path: null,
-      driver,
-      thread: null,
-      openService: async () => ({ service, close: async () => service.close() }),
-    })
+  const isDecrypting = store.entries?.indexed === true
+  if (place === null || place.kind === 'memory' || isDecrypting) {
+    // No other thread can read it, or has the keys: the index is in this one, over the same store.
+    const path = place === null || place.kind === 'memory' ? null : withWordsOfEncrypted(textIndexPath(place))
+    const openService = async (): Promise<OpenedService> => {
+      if (path !== null) mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+      const service = new TextService({ store, path, driver, step: SMALL_STEP })
+      return { service, close: async () => service.close() }
+    }
+    return new FullTextIndex({ mode, path, driver, thread: null, openService })
   }
   const where = place.kind === 'postgres' ? place.url : `${place.kind}:${place.path}`
   const data: TextWorkerData = { location: where, path: textIndexPath(place), driver }

@@ -1,4 +1,5 @@
 /** Verifying the ledger at a location: apart from `open.ts`, so that whoever only records loads nothing of it. */
+import type { DecryptOptions } from './ledger/encryption/verify-entries.ts'
 import { LedgerError } from './ledger/errors.ts'
 import { readEvidence } from './ledger/evidence.ts'
 import type { Projection } from './ledger/projection.ts'
@@ -10,7 +11,9 @@ import { openStore } from './open-store.ts'
 import { LedgerVerifier } from './verify/chain.ts'
 import type { SnapshotCheck, VerificationReport } from './verify/report.ts'
 
-export interface VerifyOptions extends LocationAuditOptions {
+export interface VerifyOptions extends Omit<LocationAuditOptions, 'decrypt'> {
+  /** Also open every encrypted entry, by these master keys. */
+  readonly decrypt?: DecryptOptions | undefined
   /**
    * Also look at the kept snapshots: each against its record, and those of these projections against a replay. May be
    * none: then no state is compared.
@@ -29,10 +32,12 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
   // Misuse is told before anything is opened.
   const { since } = readEvidence(options)
   if (options.onlySince === true && since.length === 0) throw new RangeError('onlySince needs a checkpoint from before (since)')
+  const { decrypt, ...auditing } = options
   const packed = await openPackedFile(location)
   if (packed !== null) {
     const { auditPacked } = await import('./ledger/packed-audit.ts')
-    return auditPacked(packed, packed.name, options).finally(() => packed.close())
+    const report = await auditPacked(packed, packed.name, auditing).finally(() => packed.close())
+    return decrypt === undefined ? report : withoutDataKeys(report)
   }
   let store: Store
   try {
@@ -45,11 +50,22 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
     return verifier.finish()
   }
   try {
-    const report = await auditLocation(location instanceof URL ? location.href : location, store, options)
+    const audited = await auditLocation(location instanceof URL ? location.href : location, store, auditing)
+    const report = decrypt === undefined ? audited : await withOpened(audited, store, decrypt)
     return options.snapshots === undefined ? report : await withSnapshots(report, store, options.snapshots)
   } finally {
     await store.close()
   }
+}
+
+function withoutDataKeys(report: VerificationReport): VerificationReport {
+  const missing = 'the ledger itself: there are no data keys beside a compressed file'
+  return { ...report, checks: { ...report.checks, entries_opened: { verdict: 'not checked', missing } } }
+}
+
+async function withOpened(report: VerificationReport, store: Store, decrypt: DecryptOptions): Promise<VerificationReport> {
+  const { decrypting, withOpenedEntries } = await import('./ledger/encryption/verify-entries.ts')
+  return withOpenedEntries(report, await decrypting(store, report.origin, decrypt))
 }
 
 async function withSnapshots(report: VerificationReport, store: Store, projections: readonly Projection[]): Promise<VerificationReport> {

@@ -2,9 +2,11 @@
  * The one place that knows all stores: where a ledger lies decides what keeps it. Above the ledger and the stores,
  * below the command line (docs/decisions/0006).
  */
+import { DataKeys } from './ledger/encryption/data-keys.ts'
 import { ledgerParts, requireOrigin, requireTreeMode } from './ledger/founding.ts'
 import type { LedgerOptions } from './ledger/founding.ts'
 import { Ledger } from './ledger/ledger.ts'
+import type { LedgerParts } from './ledger/parts.ts'
 import { openStore } from './open-store.ts'
 import type { StoreOptions } from './open-store.ts'
 
@@ -26,6 +28,15 @@ function requireFullText(mode: unknown): void {
 
 /** The flight recorder: an append-only ledger of agent calls and events that proves itself. */
 export class AuditLedger extends Ledger {
+  /** Data keys of encrypted entries: which there are, shredding one, putting all of them under another master key. */
+  readonly dataKeys: DataKeys
+
+  private constructor(parts: LedgerParts, forgetText: () => Promise<void>) {
+    super(parts)
+    const { store, keyring = null } = parts
+    this.dataKeys = new DataKeys({ store, keyring, forgetText })
+  }
+
   /**
    * Opens the ledger at a path or URL, and makes a new one where nothing is.
    * @throws LedgerError `not_found` | `not_a_ledger` | `already_exists` | `locked` | `read_only` | `damaged` | `newer_format` | `key_error` | `unsupported` | `io_error`
@@ -36,9 +47,12 @@ export class AuditLedger extends Ledger {
     requireTreeMode(options.tree)
     const store = await openStore(location, options)
     const parts = await ledgerParts(store, options, options.mustCreate ?? false)
-    const { textIndexFor } = await import('./open-text.ts')
-    const text = textIndexFor(location, store, options)
+    const { forgetDecryptedText, textIndexFor } = await import('./open-text.ts')
+    const text = textIndexFor(location, parts.store, options)
     if (!store.readOnly) text.follow(1)
-    return new AuditLedger({ ...parts, text })
+    return new AuditLedger({ ...parts, text }, async () => {
+      if (options.store === undefined) forgetDecryptedText(location)
+      if (parts.store.entries?.indexed === true && options.fullText !== 'off') await text.rebuild()
+    })
   }
 }

@@ -9,7 +9,7 @@ const CONTENT_KEYS = ['"provider_name":', '"model_name":', '"usage":', '"latency
 function contentOf(record: LedgerRecord): JsonObject | null {
   const { buffer, byteOffset, length } = record.bytes
   const bytes = Buffer.from(buffer, byteOffset, length)
-  return CONTENT_KEYS.some((key) => bytes.includes(key)) ? record.entry : null
+  return record.isEncrypted || CONTENT_KEYS.some((key) => bytes.includes(key)) ? record.entry : null
 }
 
 function tokens(content: JsonObject | null, ...names: readonly string[]): Cell {

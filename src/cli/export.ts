@@ -3,6 +3,8 @@ import type { Command } from 'commander'
 import type { AuditLedger } from '../index.ts'
 import type { Criteria } from '../ledger/query.ts'
 import { CSV_TITLES, csvRow } from './csv.ts'
+import { addMasterKeyOption, encryptionOf } from './encryption.ts'
+import type { MasterKeyOptions } from './encryption.ts'
 import { Misuse } from './errors.ts'
 import { checkTrainingOutput, exportTraining } from './export-training.ts'
 import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP, openingFor } from './filters.ts'
@@ -10,16 +12,18 @@ import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { refuseLedgerAsOutput, replaceFile } from './output-file.ts'
 import { Progress } from './progress.ts'
+import { openedLine } from './records.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface ExportOptions extends FilterOptions {
+interface ExportOptions extends FilterOptions, MasterKeyOptions {
   readonly format?: string
   readonly output?: string
   readonly corrected?: boolean
 }
 
-type Format = 'jsonl' | 'csv'
+/** `opened`: JSONL in which encrypted entries stand as they read. */
+type Format = 'jsonl' | 'csv' | 'opened'
 
 export function addExport(program: Command, terminal: Terminal): void {
   const command = program
@@ -35,6 +39,7 @@ export function addExport(program: Command, terminal: Terminal): void {
     )
     .option('-o, --output <file>', 'a file, which is replaced when all is written; stdout if absent')
     .option('--corrected', 'with training-chat: entries as later corrections have them')
+  addMasterKeyOption(command, 'the master key: encrypted entries as they read; such a JSONL can not be verified')
   addTextOption(addFilterOptions(command))
     .addHelpText(
       'after',
@@ -55,11 +60,15 @@ Examples:
       if (file !== null) await refuseLedgerAsOutput(location, file)
       if (options.corrected === true && format !== 'training-chat') throw new Misuse('--corrected goes with --format training-chat only')
       const trainingTo = format === 'training-chat' ? await checkTrainingOutput(location, file, criteria) : null
-      await withLedger(terminal, location, openingFor(criteria), async (ledger) => {
+      const opening = { ...openingFor(criteria), ...encryptionOf(options) }
+      await withLedger(terminal, location, opening, async (ledger) => {
         await checkWords(ledger, criteria)
         if (format === 'training-chat') await exportTraining(terminal, ledger, criteria, trainingTo as string, options.corrected === true)
-        else if (file === null) await exportTo(terminal, ledger, criteria, format, (text) => terminal.print(text))
-        else await exportToFile(terminal, ledger, criteria, format, file)
+        else {
+          const written: Format = format === 'jsonl' && options.masterKey !== undefined ? 'opened' : format
+          if (file === null) await exportTo(terminal, ledger, criteria, written, (text) => terminal.print(text))
+          else await exportToFile(terminal, ledger, criteria, written, file)
+        }
       })
     })
 }
@@ -74,16 +83,20 @@ async function exportTo(
 ): Promise<number> {
   const progress = new Progress(terminal)
   let records = 0
+  let locked = 0
   try {
     if (format === 'csv') await print(`${CSV_TITLES}\r`)
     for await (const record of ledger.scan(criteria)) {
-      await print(format === 'csv' ? `${csvRow(record)}\r` : record.line)
+      await print(format === 'csv' ? `${csvRow(record)}\r` : format === 'opened' ? openedLine(record) : record.line)
+      if (format === 'opened' && record.locked !== null) locked++
       records++
       progress.update((ms) => `${counted(records, 'record')}, ${grouped(Math.round((records * 1000) / ms))} a second`)
     }
   } finally {
     progress.clear()
   }
+  if (locked > 0)
+    terminal.say(`${grouped(locked)} of the encrypted entries did not open, and stand there encrypted: \`show\` tells of each why`)
   return records
 }
 

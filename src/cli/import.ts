@@ -12,12 +12,14 @@ import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { addMaskOption, maskOf } from './masking.ts'
 import type { MaskingOptions } from './masking.ts'
 import { Progress } from './progress.ts'
+import { addMasterKeyOption, encryptionOf } from './encryption.ts'
+import type { MasterKeyOptions } from './encryption.ts'
 import { addSigningOptions, signingOf } from './signing.ts'
 import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface ImportCommandOptions extends SigningOptions, MaskingOptions {
+interface ImportCommandOptions extends SigningOptions, MaskingOptions, MasterKeyOptions {
   readonly format?: string
   readonly source?: string
   readonly agent?: string
@@ -30,7 +32,7 @@ interface ImportCommandOptions extends SigningOptions, MaskingOptions {
 const PROBLEMS_SHOWN = 20
 
 export function addImport(program: Command, terminal: Terminal): void {
-  addMaskOption(addSigningOptions(program.command('import')))
+  addMaskOption(addMasterKeyOption(addSigningOptions(program.command('import')), 'the master key: entries are encrypted; none: in clear'))
     .summary('import runs of agents, or a ledger of the mission’s Python')
     .description(
       'Imports a file, as a stream. chat: runs in the message form of OpenAI’s chat API, JSON or JSONL, gzip too. cortex-jsonl: a JSON object a line, plain or with the Python hash chain, which is checked first. Makes the ledger where nothing is.',
@@ -169,7 +171,7 @@ class Import {
   }
 
   async #open<T>(work: (ledger: AuditLedger) => Promise<T>): Promise<T> {
-    const opening = { ...signingOf(this.#options), mask: await maskOf(this.#options) }
+    const opening = { ...signingOf(this.#options), ...encryptionOf(this.#options), mask: await maskOf(this.#options) }
     return withLedger(this.#terminal, this.#location, opening, async (ledger) => {
       if (ledger.keyFile !== null) {
         this.#terminal.say(

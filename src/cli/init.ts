@@ -1,6 +1,8 @@
 /** `cortex-ledger init`: a new ledger, and its key. */
+import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
+import { createMasterKeyFile } from '../ledger/encryption/master-key.ts'
 import { LedgerError } from '../ledger/errors.ts'
 import { locate, makeRoles, shownLocation } from '../open-store.ts'
 import { Misuse } from './errors.ts'
@@ -14,6 +16,7 @@ interface InitOptions {
   readonly key?: string
   readonly passphraseFile?: string
   readonly roles?: boolean
+  readonly encrypt?: string | true
   readonly json?: boolean
 }
 
@@ -34,6 +37,10 @@ export function addInit(program: Command, terminal: Terminal): void {
     .option(
       '--roles',
       'PostgreSQL: also make the roles SCHEMA_writer, _reader, _auditor (headers only) and _retention, or grant them again; needs CREATEROLE',
+    )
+    .option(
+      '--encrypt [file]',
+      'entries are encrypted: the master key, used if the file is there, else made there (in ~/.config/cortex-ledger/keys/ if absent)',
     )
     .option('--json', 'print one JSON object')
     .addHelpText(
@@ -69,10 +76,18 @@ function rolesText(roles: readonly string[]): string {
   return `the roles ${roles.join(', ')} are as they should be: GRANT them to the users of programs and people`
 }
 
+/** The file that was named, made where there is none, or a new one in its default place. */
+async function masterKeyFile(file: string | true, passphrase: string | undefined): Promise<string> {
+  if (file !== true && existsSync(file)) return file
+  return (await createMasterKeyFile(file === true ? undefined : file, passphrase)).path
+}
+
 async function init(terminal: Terminal, location: string, options: InitOptions, roles: readonly string[] | null): Promise<void> {
   const { origin, key } = options
   const passphrase = await passphraseFrom(options.passphraseFile)
-  const open = { mustCreate: true, origin, key, passphrase }
+  const masterFile = options.encrypt === undefined ? null : await masterKeyFile(options.encrypt, passphrase)
+  const encryption = masterFile === null ? {} : { encryption: { master: masterFile } }
+  const open = { mustCreate: true, origin, key, passphrase, ...encryption }
   await withLedger(terminal, location, open, async (ledger) => {
     const made = {
       location: ledger.location,
@@ -80,6 +95,7 @@ async function init(terminal: Terminal, location: string, options: InitOptions, 
       origin: ledger.origin,
       verifier_key: ledger.verifierKey,
       key_file: ledger.keyFile,
+      ...(masterFile === null ? {} : { master_key_file: masterFile }),
       ...(roles === null ? {} : { created: true, roles }),
     }
     if (options.json === true) return terminal.print(JSON.stringify(made))
@@ -91,12 +107,14 @@ async function init(terminal: Terminal, location: string, options: InitOptions, 
         line('origin', made.origin),
         line('key file', made.key_file),
         line('verifier key', made.verifier_key),
+        ...(masterFile === null ? [] : [line('master key', masterFile)]),
         ...(roles === null ? [] : ['', rolesText(roles)]),
         ...(made.key_file === null
           ? []
           : [
               '',
               'Back the key file up, and keep it from others: whoever has it can sign for this ledger.',
+              ...(masterFile === null ? [] : ['So the master key: without it, nobody can read what is encrypted.']),
               'Give the verifier key to those who will check the ledger.',
             ]),
       ].join('\n'),

@@ -12,6 +12,7 @@ import { KEY_PURPOSES } from '../verify/key-log.ts'
 import type { KeyPurpose } from '../verify/key-log.ts'
 import { Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
+import { addMasterKeys } from './master-keys.ts'
 import { PASSPHRASE_HELP, PASSPHRASE_OPTION, passphraseFrom } from './passphrase.ts'
 import type { Terminal } from './terminal.ts'
 import { pad, printable, table } from './text.ts'
@@ -28,14 +29,15 @@ interface KeyCommandOptions {
 export function addKeys(program: Command, terminal: Terminal): void {
   const keys = program
     .command('keys')
-    .summary("the ledger's keys: list, add, retire")
+    .summary("the ledger's keys: list, add, retire; encryption")
     .description(
-      'Shows, adds and retires the keys that a ledger names. A checkpoint key signs checkpoints of the whole ledger; a record key signs single records. Nothing is ever taken back: a retired key stays retired.',
+      'Shows, adds and retires the keys that a ledger names. A checkpoint key signs checkpoints of the whole ledger; a record key signs single records. Nothing is ever taken back: a retired key stays retired. Data keys encrypt entries, and a master key wraps them: these are in no record.',
     )
   keys.addHelpText('after', '\nExample:\n  $ cortex-ledger keys list ./audit')
   addList(keys, terminal)
   addAdd(keys, terminal)
   addRetire(keys, terminal)
+  addMasterKeys(keys, terminal)
 }
 
 function addList(keys: Command, terminal: Terminal): void {

@@ -3,6 +3,7 @@ import { AuditLedger } from '../open.ts'
 import type { OpenOptions } from '../open.ts'
 import { isArchivedFile } from '../open-packed.ts'
 import { locate, shownLocation } from '../open-store.ts'
+import { encryptionOf } from './encryption.ts'
 import { Misuse } from './errors.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -40,6 +41,8 @@ export async function withLedger<T>(
   work: (ledger: AuditLedger) => Promise<T>,
 ): Promise<T> {
   const ledger = await AuditLedger.open(location, {
+    // Whoever only reads may; whoever writes says so, since it would be encrypted.
+    ...(options.readOnly === true ? encryptionOf({}) : {}),
     ...options,
     onWarning: (warning) => terminal.say(terminal.stderrColours.yellow(`warning: ${warning.message}`)),
   })

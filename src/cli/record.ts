@@ -4,6 +4,8 @@ import type { Command } from 'commander'
 import type { AuditLedger, LedgerEntryInput, Receipt, RecordOptions } from '../index.ts'
 import { doubledKey } from '../ledger/doubled-key.ts'
 import { LedgerError } from '../ledger/errors.ts'
+import { addMasterKeyOption, encryptionOf } from './encryption.ts'
+import type { MasterKeyOptions } from './encryption.ts'
 import { endingOf, EXIT, Misuse } from './errors.ts'
 import { BadLine, openInput, readLines } from './lines.ts'
 import type { InputLine } from './lines.ts'
@@ -17,7 +19,7 @@ import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface RecordCommandOptions extends SigningOptions, MaskingOptions {
+interface RecordCommandOptions extends SigningOptions, MaskingOptions, MasterKeyOptions {
   readonly json?: boolean
   readonly keepGoing?: boolean
 }
@@ -27,10 +29,10 @@ const IN_FLIGHT_RECORDS = 4096
 const IN_FLIGHT_BYTES = 64 * 1024 * 1024
 
 export function addRecord(program: Command, terminal: Terminal): void {
-  addMaskOption(addSigningOptions(program.command('record')))
+  addMaskOption(addMasterKeyOption(addSigningOptions(program.command('record')), 'the master key: entries are encrypted; none: in clear'))
     .summary('record agent calls, one JSON object a line')
     .description(
-      'Records agent calls: one LedgerEntry a line, as a JSON object with at least agent_name and method_name. outcome, causation_id, tags and stream may stand beside its keys. Makes the ledger where nothing is.',
+      'Records agent calls: one LedgerEntry a line, as a JSON object with at least agent_name and method_name. outcome, causation_id, tags, stream and subject may stand beside its keys. Makes the ledger where nothing is.',
     )
     .argument('[LEDGER]', LEDGER_ARGUMENT)
     .argument('[FILE]', 'a file of lines; stdin if absent or -')
@@ -53,7 +55,7 @@ Examples:
       if (file === undefined) await refuseFileAsLedger(location)
       const input = await openInput(file)
       try {
-        await withLedger(terminal, location, { ...signingOf(options), mask }, async (ledger) => {
+        await withLedger(terminal, location, { ...signingOf(options), ...encryptionOf(options), mask }, async (ledger) => {
           if (ledger.keyFile !== null)
             terminal.say(
               `created ${printable(ledger.location)} (origin ${printable(ledger.origin ?? '')}); its key is in ${printable(ledger.keyFile)}`,
@@ -80,7 +82,7 @@ async function refuseFileAsLedger(location: string): Promise<void> {
   }
 }
 
-const OPTION_KEYS = ['outcome', 'causation_id', 'tags', 'stream'] as const
+const OPTION_KEYS = ['outcome', 'causation_id', 'tags', 'stream', 'subject'] as const
 
 /** @throws BadLine */
 function parseEntry(text: string): { entry: LedgerEntryInput; options: RecordOptions } {

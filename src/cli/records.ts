@@ -128,6 +128,15 @@ function entryMember(key: string, value: unknown, colours: Colours): string[] {
   return [colours.dim(printable(key)), ...text.split('\n').map((line) => `  ${line}`)]
 }
 
+/**
+ * The record's line; of an encrypted entry that opens what it says, in an object that is no record line: its bytes are not
+ * those that the hash commits to.
+ */
+export function openedLine(record: LedgerRecord): string {
+  const { hash, header, entry, dataKey, line } = record
+  return dataKey === null || entry === null ? line : JSON.stringify({ hash, header, decrypted: entry, data_key: dataKey })
+}
+
 /** Everything of a record. */
 export function recordInFull(record: LedgerRecord, colours: Colours): string[] {
   const outcome = outcomeColour(colours, record.header.outcome)
@@ -137,9 +146,11 @@ export function recordInFull(record: LedgerRecord, colours: Colours): string[] {
     lines.push(`${colours.dim(pad(printable(key), 18))}${key === 'outcome' ? outcome(text) : text}`)
   }
   lines.push(`${colours.dim(pad('hash', 18))}${record.hash}`, '')
-  const { entry } = record
+  const { entry, locked } = record
+  if (locked !== null) return [...lines, colours.yellow(`entry encrypted: ${printable(locked.message)}`)]
   if (entry === null) return [...lines, colours.yellow('entry withheld: erased, or archived elsewhere')]
-  lines.push(colours.bold('entry'))
+  const { dataKey } = record
+  lines.push(`${colours.bold('entry')}${dataKey === null ? '' : colours.dim(` (encrypted under the data key ${printable(dataKey)})`)}`)
   const empty: string[] = []
   for (const [key, value] of Object.entries(entry)) {
     if (isEmpty(value)) empty.push(printable(key))

@@ -3,34 +3,38 @@ import type { Command } from 'commander'
 import { LedgerError } from '../ledger/errors.ts'
 import { Misuse } from './errors.ts'
 import { integerOf } from './filters.ts'
+import { addMasterKeyOption, encryptionOf } from './encryption.ts'
+import type { MasterKeyOptions } from './encryption.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
-import { recordInFull } from './records.ts'
+import { openedLine, recordInFull } from './records.ts'
 import type { Terminal } from './terminal.ts'
 
-interface ShowOptions {
+interface ShowOptions extends MasterKeyOptions {
   readonly seq?: string
   readonly json?: boolean
 }
 
 export function addShow(program: Command, terminal: Terminal): void {
-  program
+  const command = program
     .command('show')
     .summary('show one record in full')
     .description('Shows everything of one record, found by its run_id or its position.')
     .argument('[LEDGER]', LEDGER_ARGUMENT)
     .argument('[RUN_ID]', 'the run_id of the record')
     .option('--seq <n>', 'the position of the record, from 0')
-    .option('--json', 'print the record line, byte for byte')
+    .option('--json', 'print the record line, byte for byte; with --master-key an encrypted entry as it reads')
+  addMasterKeyOption(command, 'the master key that opens an encrypted entry')
     .addHelpText('after', '\nExamples:\n  $ cortex-ledger show ./audit 019ab3c4-…\n  $ cortex-ledger show ./audit --seq 41')
     .action(async (first: string | undefined, second: string | undefined, options: ShowOptions) => {
       const { location, run_id, seq } = whatToShow(first, second, options)
-      await withLedger(terminal, location, { readOnly: true }, async (ledger) => {
+      await withLedger(terminal, location, { readOnly: true, ...encryptionOf(options) }, async (ledger) => {
         const record = run_id === null ? await ledger.at(seq as number) : await ledger.get(run_id)
         if (record === undefined) {
           const what = run_id === null ? `position ${seq}` : `run_id ${JSON.stringify(run_id)}`
           throw new LedgerError('not_found', `no record has ${what}: look for it with \`cortex-ledger query\``)
         }
-        await terminal.print(options.json === true ? record.line : recordInFull(record, terminal.colours).join('\n'))
+        const line = options.masterKey === undefined ? record.line : openedLine(record)
+        await terminal.print(options.json === true ? line : recordInFull(record, terminal.colours).join('\n'))
       })
     })
 }

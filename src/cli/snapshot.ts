@@ -3,12 +3,14 @@ import type { Command } from 'commander'
 import type { SnapshotListing } from '../index.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { projectionsIn } from './projections.ts'
+import { addMasterKeyOption, encryptionOf } from './encryption.ts'
+import type { MasterKeyOptions } from './encryption.ts'
 import { addSigningOptions, signingOf } from './signing.ts'
 import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { printable, table } from './text.ts'
 
-interface Flags extends SigningOptions {
+interface Flags extends SigningOptions, MasterKeyOptions {
   readonly projections?: string
   readonly stream?: string
   readonly json?: boolean
@@ -30,7 +32,7 @@ function listing(snapshots: readonly SnapshotListing[], { colours, width }: Term
 }
 
 export function addSnapshot(program: Command, terminal: Terminal): void {
-  addSigningOptions(program.command('snapshot'))
+  addMasterKeyOption(addSigningOptions(program.command('snapshot')), 'the master key that opens encrypted entries')
     .summary('take snapshots of projections, or list them')
     .description(
       'Lists the snapshots that the ledger names. With a module that exports projections, takes one of each, and prints its id: a record commits to the state, which is kept beside the ledger. The module is run.',
@@ -52,7 +54,7 @@ export function addSnapshot(program: Command, terminal: Terminal): void {
         return
       }
       const projections = await projectionsIn(flags.projections)
-      await withLedger(terminal, location, { create: false, ...signingOf(flags) }, async (ledger) => {
+      await withLedger(terminal, location, { create: false, ...signingOf(flags), ...encryptionOf(flags) }, async (ledger) => {
         for (const projection of projections) {
           const id = await ledger.createSnapshot(projection, { stream: flags.stream })
           const { name, version } = projection

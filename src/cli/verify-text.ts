@@ -116,7 +116,9 @@ export function reportText(report: VerificationReport, { location, elapsed_ms, c
     ? green('no problem found')
     : report.problems_total === 0
       ? red('the records are what they were; not every snapshot is')
-      : red(`NOT WHAT WAS RECORDED: ${counted(report.problems_total, 'problem')}`)
+      : report.problems_total === report.opened?.failed
+        ? red('the records are what they were; not every encrypted entry opens')
+        : red(`NOT WHAT WAS RECORDED: ${counted(report.problems_total, 'problem')}`)
   const unchecked = Object.values(report.verdicts).filter((one) => one === 'not checked').length
   const caveat = unchecked === 0 ? '' : `; ${unchecked} of 4 claims not checked`
   return [
@@ -147,6 +149,7 @@ const CHECK_NAMES: { readonly [name in keyof VerificationReport['checks']]-?: st
   entries_canonical: 'entries canonical',
   columns: "the store's columns agree with the records",
   signatures: "the records' own signatures",
+  entries_opened: 'encrypted entries open under their data keys',
   entries: 'entries are what the headers commit to',
   tiles: 'tiles and bundles are what the headers give',
 }
@@ -161,6 +164,12 @@ function checkLines(report: VerificationReport, colours: Colours): string[] {
         : `would need: ${printable(missing ?? '')}`
     return `${colours.dim('·')} ${CHECK_NAMES[name]}: ${verdictColour(colours, verdict)(verdict)}${verdict === 'not checked' ? colours.dim(` (${needed})`) : ''}`
   })
+  const { opened } = report
+  if (opened !== undefined && opened.opened + opened.erased + opened.failed > 0) {
+    lines.push(
+      `${colours.dim('·')} encrypted entries: ${opened.opened} open, ${opened.erased} erased by their key, ${opened.failed} that do not open`,
+    )
+  }
   const { erased, archived, unnamed, pending } = report.withheld
   if (erased + archived + unnamed + pending > 0) {
     lines.push(

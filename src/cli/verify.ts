@@ -29,6 +29,7 @@ interface Flags {
   readonly threads?: string
   readonly snapshots?: boolean
   readonly projections?: string
+  readonly decrypt?: readonly string[]
 }
 
 const several = (value: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), value]
@@ -96,6 +97,7 @@ export function addVerify(program: Command, terminal: Terminal): void {
     .option('--threads <n>', '1 or 2; unless said, 2 where that is faster')
     .option('--snapshots', 'also check the snapshots that are kept: each against its record')
     .option('--projections <module>', 'and against a replay, where this JavaScript module, which is run, exports its projection')
+    .option('--decrypt <file>', 'also open every encrypted entry, by this master key; can be given again', several)
     .option('--quiet', 'print nothing: the exit code tells')
     .option('--json', 'print the report as one JSON object')
     .addHelpText(
@@ -135,5 +137,6 @@ async function reportOn(location: string, flags: Flags, progress: Progress): Pro
   if (published !== null) return published
   const snapshots = flags.projections === undefined ? [] : await projectionsIn(flags.projections)
   const asked = flags.snapshots === true || flags.projections !== undefined
-  return verifyLedger(location, { ...evidenceOf(flags), onProgress, ...(asked ? { snapshots } : {}) })
+  const decrypt = flags.decrypt === undefined ? {} : { decrypt: { master: flags.decrypt } }
+  return verifyLedger(location, { ...evidenceOf(flags), onProgress, ...decrypt, ...(asked ? { snapshots } : {}) })
 }

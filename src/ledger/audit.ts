@@ -17,6 +17,8 @@ export interface AuditOptions extends EvidenceOptions {
   readonly origin?: string | undefined
   /** Also check that every entry's bytes are canonical JSON. */
   readonly canonicalEntries?: boolean | undefined
+  /** Also open every encrypted entry; the ledger was opened with its master key. */
+  readonly decrypt?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   /** Hears now and then how many lines have been checked. */
   readonly onProgress?: ((lines: number) => void) | undefined
@@ -127,5 +129,7 @@ export async function judged(
 export async function auditStore(store: Store, options: AuditOptions): Promise<VerificationReport> {
   const asked = readEvidence(options)
   const evidence = await gatherEvidence(store, asked, options.origin)
-  return judged(evidence, (sizes) => auditOnce(store, options, sizes))
+  const report = await judged(evidence, (sizes) => auditOnce(store, options, sizes))
+  if (options.decrypt !== true) return report
+  return (await import('./encryption/verify-entries.ts')).withOpenedEntries(report, store)
 }

@@ -20,6 +20,8 @@ export interface RecordOptions {
   readonly tags?: readonly string[] | undefined
   /** The event stream; by default the correlation_id, else the run_id. */
   readonly stream?: string | undefined
+  /** Whose data the entry holds: it is encrypted under the data key of that name, which is recorded nowhere. Needs `encryption`. */
+  readonly subject?: string | undefined
 }
 
 /** A domain event: a past-tense fact with its data. */
@@ -41,6 +43,8 @@ export interface EventInput {
   readonly tags?: readonly string[] | undefined
   /** Version of the data's schema, from 1. */
   readonly schema?: number | undefined
+  /** Whose data these are, as `RecordOptions.subject`. */
+  readonly subject?: string | undefined
 }
 
 /** Changes data before anything is hashed, such as masking secrets; gets a copy of its own and returns what is recorded. */
@@ -67,7 +71,11 @@ export interface Draft {
   readonly causation_id: string | undefined
   readonly tags: readonly string[] | undefined
   readonly timestamp_given: boolean
+  /** Whose data key is to encrypt the entry; it comes into no header. */
+  readonly subject: string | undefined
   readonly entry_text: string
+  /** Of an entry that is encrypted, what it was; null where nothing need be compared with it. */
+  readonly plain_text: string | null
   readonly salt: string
   readonly entry_hash: string
   readonly provider: string | null
@@ -89,7 +97,7 @@ export function givenFields(draft: Draft): GivenField[] {
 
 /** The draft's canonical entry with the members that had been filled in taken from the stored one. */
 export function refilledEntry(draft: Draft, stored: JsonObject): string {
-  const entry = JSON.parse(draft.entry_text) as { [key: string]: JsonValue }
+  const entry = JSON.parse(draft.plain_text ?? draft.entry_text) as { [key: string]: JsonValue }
   for (const member of draft.defaulted) if (stored[member] !== undefined) entry[member] = stored[member]
   return canonicalEntry(entry)
 }
@@ -106,6 +114,8 @@ export interface DraftContext {
   readonly actor: string | null
   /** Ids of the keys that sign records; absent where none does. */
   readonly signers?: readonly string[] | undefined
+  /** Entries are encrypted, so a subject may be named. */
+  readonly encrypts?: boolean | undefined
 }
 
 /** The bytes that `entry_hash` commits to, from `"salt":"` to the entry's last `}`. Source: docs/format.md. */
@@ -136,7 +146,7 @@ function refuseReserved(type: string, stream: string): void {
 }
 
 /** A draft before its entry is spelled. */
-type DraftHeader = Omit<Draft, 'entry_text' | 'salt' | 'entry_hash' | 'provider' | 'model' | 'size_bytes'>
+type DraftHeader = Omit<Draft, 'entry_text' | 'plain_text' | 'salt' | 'entry_hash' | 'provider' | 'model' | 'size_bytes'>
 
 /** Wide enough for every position a draft can get, so that a header that fits here fits when sealed. */
 const WIDEST: Position = {
@@ -193,6 +203,8 @@ function finishDraft(header: DraftHeader, text: string, data: object, mask: Mask
     causation_id: header.causation_id,
     tags: header.tags,
     timestamp_given: header.timestamp_given,
+    subject: header.subject,
+    plain_text: null,
     // A slice of what was hashed, which is one flat text by now: the entry is kept once and not twice.
     entry_text: committed.slice(ENTRY_START),
     salt,
@@ -204,7 +216,15 @@ function finishDraft(header: DraftHeader, text: string, data: object, mask: Mask
   }
 }
 
-const OPTION_KEYS = new Set(['outcome', 'causation_id', 'tags', 'stream'])
+/** @throws TypeError: silently in clear is not what whoever names a subject wants */
+function checkedSubject(subject: string | undefined, { encrypts }: DraftContext): string | undefined {
+  if (subject === undefined) return undefined
+  if (typeof subject !== 'string' || subject === '') throw new TypeError('subject must be a string that is not empty')
+  if (encrypts !== true) throw new TypeError('subject says under whose key an entry is encrypted: open the ledger with encryption')
+  return subject
+}
+
+const OPTION_KEYS = new Set(['outcome', 'causation_id', 'tags', 'stream', 'subject'])
 
 /** A draft of an agent call. @throws LedgerError `invalid_entry` | `too_large` | `reserved` */
 export function draftCall(input: LedgerEntryInput, options: RecordOptions, context: DraftContext, type = 'AgentCallCompleted'): Draft {
@@ -231,6 +251,7 @@ export function draftCall(input: LedgerEntryInput, options: RecordOptions, conte
     tags: normalTags(options.tags),
     timestamp_given: input.timestamp_end !== undefined,
     defaulted,
+    subject: checkedSubject(options.subject, context),
   }
   checkDraftHeader(header, context)
   return finishDraft(header, canonicalCall(entry), entry, context.mask, context)
@@ -248,6 +269,7 @@ const EVENT_KEYS = new Set([
   'causation_id',
   'tags',
   'schema',
+  'subject',
 ])
 
 /** A draft of a domain event. @throws LedgerError `invalid_entry` | `too_large` | `reserved` */
@@ -281,6 +303,7 @@ export function draftEvent(stream: string, event: EventInput, context: DraftCont
     tags: normalTags(event.tags),
     timestamp_given: event.timestamp !== undefined,
     defaulted: [],
+    subject: checkedSubject(event.subject, context),
   }
   checkDraftHeader(header, context)
   return finishDraft(header, canonicalEntry(event.data), event.data, context.mask, context)
@@ -312,6 +335,7 @@ export function draftOwnRecord(
     tags: undefined,
     timestamp_given: false,
     defaulted: [],
+    subject: undefined,
   }
   checkDraftHeader(header, context)
   // It is our own, and no caller's secret: nothing is masked.

@@ -53,7 +53,8 @@ export interface EventDefinition<Type extends string = string, Data = unknown, I
   is(record: LedgerRecord): boolean
   /**
    * The record's data at this version.
-   * @throws LedgerError `newer_format` for data of a version that this program does not know; `not_found` where they are withheld
+   * @throws LedgerError `newer_format` for data of a version that this program does not know; `not_found` where they are withheld; `key_error`
+   *   or `damaged` where they are encrypted and do not open
    * @throws TypeError for a record of another type
    */
   read(record: LedgerRecord): Data
@@ -131,6 +132,7 @@ export function defineEvent<const Type extends string, Output = JsonObject, Inpu
     read: (record: LedgerRecord): Output => {
       if (record.header.type !== type) throw new TypeError(`the record at position ${record.seq} is a ${record.header.type}, not a ${type}`)
       const { entry } = record
+      if (record.locked !== null) throw record.locked
       if (entry === null)
         throw new LedgerError('not_found', `the data of the record at position ${record.seq} are withheld: erased, or archived`, {
           seq: record.seq,

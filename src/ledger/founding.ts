@@ -7,6 +7,8 @@ import type { Clock } from './clock.ts'
 import { systemClock } from './clock.ts'
 import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
 import type { DraftContext, Mask } from './draft.ts'
+import { requireEncryption } from './encryption/options.ts'
+import type { EncryptionOptions } from './encryption/options.ts'
 import type { JsonObject } from './entry.ts'
 import { LedgerError } from './errors.ts'
 import { refuseFoundingAnew, refuseOtherThanRemembered } from './checkpoints.ts'
@@ -65,6 +67,11 @@ export interface LedgerOptions {
   readonly random?: Random | undefined
   /** Changes data before anything is hashed; gets a copy of its own. */
   readonly mask?: Mask | undefined
+  /**
+   * Encrypts what callers record, and opens it when it is read (docs/guides/encryption.md). Null: an encrypted ledger is
+   * written in clear from now on; unless said, that is refused with `key_error`.
+   */
+  readonly encryption?: EncryptionOptions | null | undefined
   readonly queue?: Partial<QueueLimits> | undefined
   readonly batch?: Partial<BatchLimits> | undefined
   /** Hears of what is no error of a call of yours; `process.emitWarning` if absent. */
@@ -111,6 +118,7 @@ function draftingContext(options: LedgerOptions, clock: Clock, signers: readonly
     mask: options.mask ?? null,
     actor: options.actor ?? null,
     signers: signers.length === 0 ? undefined : signers.map(({ key }) => key),
+    encrypts: options.encryption !== undefined && options.encryption !== null,
   }
 }
 
@@ -273,16 +281,25 @@ function limits(options: LedgerOptions): Pick<LedgerParts, 'queue' | 'batch' | '
   return { queue, batch, checkpoints, followsTree: tree !== 'on-demand' }
 }
 
+/** The parts of a ledger that is encrypted; of others as they are. @throws LedgerError `key_error` */
+async function encrypted(parts: LedgerParts, { encryption, passphrase }: LedgerOptions): Promise<LedgerParts> {
+  const { store } = parts
+  if (encryption === null || (encryption === undefined && (store.readOnly || (await store.dataKeys.isEmpty())))) return parts
+  const { withEncryption, withoutEncryption } = await import('./encryption/join.ts')
+  return encryption === undefined ? withoutEncryption(parts) : withEncryption(parts, encryption, passphrase)
+}
+
 /** What was asked for and what the process should be told: everything a `Ledger` is made of. Closes the store where it fails. */
 export async function ledgerParts(store: Store, given: LedgerOptions, mustCreate: boolean): Promise<LedgerParts> {
   const options = { ...given, passphrase: askedOnce(given.passphrase) }
   const clock = options.clock ?? systemClock
   const warn = options.onWarning ?? emitWarning
   try {
+    requireEncryption(options.encryption)
     const drafting = draftingContext(options, clock, asRecordSigners(options.signRecords))
-    return store.readOnly
-      ? await partsForReading(store, options, { store, clock, drafting, warn })
-      : await partsForWriting(store, options, mustCreate, { store, clock, drafting, warn })
+    const common = { store, clock, drafting, warn }
+    const parts = store.readOnly ? await partsForReading(store, options, common) : await partsForWriting(store, options, mustCreate, common)
+    return await encrypted(parts, options)
   } catch (error) {
     await store.close().catch(() => {})
     throw error

@@ -80,6 +80,7 @@ export class Ledger {
       queue: parts.queue,
       batch: parts.batch,
       signing: parts.signing,
+      make: parts.writer,
       answered: (size, records) => {
         this.#watch.appended(size, records)
         this.#text?.follow(size)

@@ -2,6 +2,7 @@
 import type { CheckpointOptions } from './checkpoints.ts'
 import type { Clock } from './clock.ts'
 import type { DraftContext } from './draft.ts'
+import type { Keyring } from './encryption/keyring.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
 import type { RecordSigning } from './record-signing.ts'
 import type { OriginMemory } from './remembered.ts'
@@ -10,6 +11,7 @@ import type { Store } from './store.ts'
 import type { TextIndex } from './text.ts'
 import type { LedgerWarning } from './warning.ts'
 import type { Witnesses } from './witnesses.ts'
+import type { Writer, WriterOptions } from './writer.ts'
 
 export interface LedgerParts {
   readonly store: Store
@@ -35,6 +37,10 @@ export interface LedgerParts {
   readonly queue: Partial<QueueLimits> | undefined
   readonly batch: Partial<BatchLimits> | undefined
   readonly warn: (warning: LedgerWarning) => void
+  /** Makes the writer, where it is another one than that of plain entries. */
+  readonly writer?: (store: Store, options: WriterOptions) => Writer
+  /** Data keys of encrypted entries; absent where the ledger was opened without a master key. */
+  readonly keyring?: Keyring
   /** Finds records by their words; absent where nothing does. */
   readonly text?: TextIndex
 }

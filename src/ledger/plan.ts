@@ -5,12 +5,13 @@
 import { hash } from 'node:crypto'
 import { formatHeader, GENESIS } from '../verify/header.ts'
 import type { RecordHeader } from '../verify/header.ts'
-import { readLine } from '../verify/record.ts'
+import { readSense } from '../verify/record.ts'
 import { formatTime, parseTime } from '../verify/time.ts'
 import { rulesOut } from './conditions.ts'
 import type { AppendCondition } from './conditions.ts'
 import { commitmentHash, givenFields, headerOf, refilledEntry } from './draft.ts'
 import type { Draft, Position } from './draft.ts'
+import { isSealed } from './encryption/sealed-entry.ts'
 import type { JsonObject } from './entry.ts'
 import { LedgerError } from './errors.ts'
 import { LIMITS } from './limits.ts'
@@ -25,7 +26,7 @@ export interface Receipt {
   readonly recorded_at: string
   readonly stream: string
   readonly stream_version: number
-  /** The run_id was there already, and its content can't be compared any more (withheld or encrypted). */
+  /** The run_id was there already, and its content can't be compared any more (it is withheld, or its key is not here). */
   readonly content_not_compared?: true
   /** Resolves when the ledger's tree has the record: nobody need wait for that, and appends don't. */
   included(): Promise<Inclusion>
@@ -114,6 +115,8 @@ interface Known {
   readonly hash: string
   readonly salt: string | null
   readonly entry_text: string | null
+  /** Of an encrypted entry what it says, where that can be told. */
+  readonly plain_text: string | null
 }
 
 function sameValue(a: unknown, b: unknown): boolean {
@@ -133,13 +136,16 @@ function repeat(draft: Draft, known: Known, inclusion: InclusionSource): Receipt
     if (!sameValue(draft[field], known.header[field])) return conflict(field)
   }
   const receipt: Receipt = new DurableReceipt(known.header, known.hash, inclusion)
-  if (known.salt === null || known.entry_text === null || known.entry_text.startsWith('{"$enc":')) {
-    return Object.assign(receipt, { content_not_compared: true as const })
-  }
-  if (commitmentHash(known.salt, draft.entry_text) === known.header.entry_hash) return receipt
+  const { salt, entry_text } = known
+  const isEncrypted = entry_text !== null && isSealed(entry_text)
+  // What was written a moment ago, its answer lost, is there as it was encrypted then.
+  if (isEncrypted && entry_text === draft.entry_text) return receipt
+  const stored = isEncrypted ? known.plain_text : entry_text
+  if (salt === null || stored === null) return Object.assign(receipt, { content_not_compared: true as const })
+  const isSame = (text: string): boolean => (isEncrypted ? text === stored : commitmentHash(salt, text) === known.header.entry_hash)
+  if (isSame(draft.plain_text ?? draft.entry_text)) return receipt
   if (draft.defaulted.length === 0) return conflict('content')
-  const refilled = refilledEntry(draft, JSON.parse(known.entry_text) as JsonObject)
-  return commitmentHash(known.salt, refilled) === known.header.entry_hash ? receipt : conflict('content')
+  return isSame(refilledEntry(draft, JSON.parse(stored) as JsonObject)) ? receipt : conflict('content')
 }
 
 function versionConflict({ stream, expected }: StreamExpectation, current: number): LedgerError {
@@ -173,7 +179,7 @@ class Planner {
   readonly #state: StoreState
   readonly #records: SealedRecord[] = []
   readonly #streams = new Map<string, number>()
-  readonly #inBatch = new Map<string, SealedRecord>()
+  readonly #inBatch = new Map<string, Known>()
   readonly #noteClock: ClockNote
   readonly #inclusion: InclusionSource
   readonly #now_us: number
@@ -207,7 +213,7 @@ class Planner {
       signers: this.#signers,
     })
     this.#streams.set(draft.stream, stream_version)
-    if (!draft.fresh) this.#inBatch.set(draft.run_id, record)
+    if (!draft.fresh) this.#inBatch.set(draft.run_id, { ...record, plain_text: draft.plain_text })
     this.#head = { size: this.#head.size + 1, hash: record.hash, recorded_at }
     this.#records.push(record)
     return record
@@ -236,7 +242,7 @@ class Planner {
     const sealed = this.#inBatch.get(run_id)
     if (sealed !== undefined) return sealed
     const line = this.#state.runs.get(run_id)
-    return line === undefined ? null : readLine(line)
+    return line === undefined ? null : { ...readSense(line), plain_text: this.#state.opened?.get(run_id) ?? null }
   }
 
   /** All of the request's ids known: its first receipts. Some: a conflict. None: null. */

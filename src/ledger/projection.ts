@@ -64,7 +64,7 @@ export interface EventSelection {
   readonly types: readonly string[]
   /** What else an event has to fit; the types are not in it unless `filter` named some. */
   readonly filter: RecordFilter
-  /** The data for the type's handler; undefined where the event is to be passed by. @throws LedgerError `not_found` | `newer_format` */
+  /** The data for the type's handler; undefined where the event is to be passed by. @throws LedgerError `not_found` | `newer_format` | `key_error` | `damaged` */
   dataOf(record: LedgerRecord): unknown
 }
 
@@ -105,6 +105,7 @@ export function selectEvents(options: EventsOptions<readonly AnyDefinition[]>, o
   }
   const dataOf = (record: LedgerRecord): unknown => {
     if (record.entry === null) {
+      if (record.locked !== null) throw record.locked
       if (withheld === 'skip') return undefined
       throw new LedgerError(
         'not_found',

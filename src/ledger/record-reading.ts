@@ -8,10 +8,21 @@ const ASKED_MIN = 5000
 /** Where more than this share fits, reading all in their order is faster than fetching each by an index. */
 const COMMON_SHARE = 0.5
 
+/** A store, and what opens its encrypted entries: nothing, unless the ledger was opened with a master key. */
+export type Readable = Pick<Store, 'read' | 'entries'>
+
+/** Records of these lines, of which none is withheld from whoever has the keys. @throws LedgerError `damaged` */
+export async function recordsOf({ entries }: Pick<Store, 'entries'>, lines: readonly Uint8Array[]): Promise<LedgerRecord[]> {
+  const opening = await entries?.opening(lines)
+  return lines.map((line) => new LedgerRecord(line, opening))
+}
+
 /** The records that a store selects, one by one, in bounded memory. @throws LedgerError */
-export async function* readRecords(store: Pick<Store, 'read'>, selection: Selection): AsyncGenerator<LedgerRecord, void, undefined> {
+export async function* readRecords(store: Readable, selection: Selection): AsyncGenerator<LedgerRecord, void, undefined> {
   for await (const chunk of store.read(selection)) {
-    for (const line of chunk) yield new LedgerRecord(line)
+    // Of plain ledgers nothing is awaited.
+    const opening = store.entries === undefined ? undefined : await store.entries.opening(chunk)
+    for (const line of chunk) yield new LedgerRecord(line, opening)
   }
 }
 

@@ -91,10 +91,10 @@ function legacyText(entry: JsonObject): RecordText {
   return { ...NO_TEXT, data: line }
 }
 
-/** Null where the record has no text: its entry is withheld, encrypted or no JSON, or the record is the ledger's own. */
+/** Null where the record has no text: its entry is withheld, encrypted without leave to be indexed, or no JSON, or the record is the ledger's own. */
 export function recordText(record: LedgerRecord): RecordText | null {
   const { header } = record
-  if (header.stream === 'ledger') return null
+  if (header.stream === 'ledger' || !record.isIndexed) return null
   let entry: JsonObject | null
   try {
     ;({ entry } = record)
@@ -102,7 +102,7 @@ export function recordText(record: LedgerRecord): RecordText | null {
     // `verify` reports it.
     return null
   }
-  if (!isObject(entry) || Object.hasOwn(entry, '$enc')) return null
+  if (!isObject(entry)) return null
   const text = textOf(header.type, entry)
   return text.prompt === '' && text.output === '' && text.tools === '' && text.data === '' ? null : text
 }

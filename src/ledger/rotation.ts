@@ -6,16 +6,20 @@ import { Writer } from './writer.ts'
 import type { WriterOptions } from './writer.ts'
 
 /** What a writer may gather and hold, and who hears of it. */
-export type WriterSettings = Pick<WriterOptions, 'queue' | 'batch' | 'signing' | 'answered' | 'inclusion'>
+export type WriterSettings = Pick<WriterOptions, 'queue' | 'batch' | 'signing' | 'answered' | 'inclusion'> & {
+  /** Makes it; a plain `Writer` unless said. */
+  readonly make?: ((store: Store, options: WriterOptions) => Writer) | undefined
+}
 
 /** The writer of a ledger, with the records that it puts in by itself: one for all who write, so that none is left out. */
-export function writerOver(store: Store, drafting: DraftContext, settings: WriterSettings = {}): Writer {
-  return new Writer(store, {
+export function writerOver(store: Store, drafting: DraftContext, { make, ...settings }: WriterSettings = {}): Writer {
+  const options: WriterOptions = {
     now: () => drafting.now(),
     noteClock: (from, to) => draftOwnRecord('ClockMovedBack', 'note_clock', OWN_ACTOR, { from, to }, drafting),
     sealSegment: (head) => sealingDraft(store, drafting, head),
     ...settings,
-  })
+  }
+  return make === undefined ? new Writer(store, options) : make(store, options)
 }
 
 /** The record that seals the live segment, or null where it holds nothing but the seal of the one before. */

@@ -40,6 +40,8 @@ export interface StoreState {
   readonly runs: ReadonlyMap<string, Uint8Array>
   /** The store's own clock in µs since the epoch, where many writers share it; else null. */
   readonly now: number | null
+  /** Plain text of those of `runs` whose entries are encrypted and could be opened. No store fills it in: the ledger does. */
+  readonly opened?: ReadonlyMap<string, string>
 }
 
 /** A record as it goes to the store. The line is `formatLine` of these parts. */
@@ -191,6 +193,61 @@ export interface SnapshotFiles {
   remove(name: string): Promise<void>
 }
 
+/** A data key as it is kept: wrapped by a master key (docs/format.md, "Encrypted entries"). */
+export interface StoredKey {
+  /** What entries name it by: 1 to 64 characters of A-Z, a-z, 0-9, _ and -. It tells nobody whose key it is. */
+  readonly id: string
+  /** Whose key it is, as a keyed digest. No two keys that are there have the same. */
+  readonly label: string
+  /** Id of the master key that wrapped it. */
+  readonly master: string
+  /** Base64. */
+  readonly wrapped: string
+}
+
+/** One data key under two master keys. */
+export interface Rewrapping {
+  readonly before: StoredKey
+  readonly after: StoredKey
+}
+
+/**
+ * Where a store keeps wrapped data keys: beside the records, never among them, since a key goes when its subject is
+ * erased and a record never does. Any number of processes may use it at once.
+ */
+export interface DataKeyStore {
+  isEmpty(): Promise<boolean>
+  /** Those that are there of these, in any order. @throws LedgerError `io_error` | `read_only` | `damaged` */
+  find(by: 'id' | 'label', values: readonly string[]): Promise<readonly StoredKey[]>
+  /**
+   * Keeps each key whose label no other has yet, and leaves out the rest: `find` tells which one counts. Durable when it
+   * resolves: no entry is ever encrypted under a key that a power cut takes away.
+   * @throws LedgerError `read_only` | `disk_full` | `io_error`
+   */
+  add(keys: readonly StoredKey[]): Promise<void>
+  /** Puts each new wrapping in the place of the old one, durable when it resolves. Gives how many old ones were still there. */
+  rewrap(changes: readonly Rewrapping[]): Promise<number>
+  /** Takes keys away for good, overwritten where that means something. Gives the ids that were there. @throws LedgerError as `add` */
+  remove(ids: readonly string[]): Promise<readonly string[]>
+  /** By ascending id, from behind this one on. */
+  list(after: string, limit: number): Promise<readonly StoredKey[]>
+}
+
+/** How the entries of some lines are opened. */
+export interface EntryOpening {
+  /** The owner lets what is in encrypted entries be indexed. */
+  readonly indexed: boolean
+  /** The plain text of an encrypted entry. @throws LedgerError `key_error` | `damaged` */
+  open(entry_text: string, run_id: string, seq: number): string
+}
+
+/** Opens encrypted entries, where the ledger was opened with a master key. */
+export interface EntryOpener {
+  /** Fetches the keys of these lines; undefined where no entry in them is encrypted. Never rejects: what can't be had, `open` tells. */
+  opening(lines: readonly Uint8Array[]): Promise<EntryOpening | undefined>
+  readonly indexed: boolean
+}
+
 export interface AppendOptions {
   /** The first of these records begins a new segment (stores without segments ignore it). */
   readonly newSegment?: boolean
@@ -223,6 +280,10 @@ export interface Store {
   readonly snapshots: SnapshotFiles
   /** Compressing, archiving and erasing of entries; absent where a store can't. A store that only reads refuses all but reading. */
   readonly upkeep?: EntryUpkeep
+  /** Data keys of encrypted entries, wrapped. A store that only reads can't change them. */
+  readonly dataKeys: DataKeyStore
+  /** Absent in every store: the ledger that was opened with a master key puts it in front of its own. */
+  readonly entries?: EntryOpener
   /** What recovery did at opening, to be recorded by the ledger; null where there was nothing to do. */
   readonly recovered: { readonly bytes: number; readonly moved_to: string; readonly reason: string } | null
 

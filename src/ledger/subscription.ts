@@ -12,6 +12,7 @@ import type { HeadWatch } from './head-watch.ts'
 import { asFilter } from './query.ts'
 import type { Criteria } from './query.ts'
 import { LedgerRecord } from './record.ts'
+import { readRecords } from './record-reading.ts'
 import type { RecordFilter, Store } from './store.ts'
 
 export interface SubscribeOptions {
@@ -67,7 +68,8 @@ function fits(filters: readonly RecordFilter[] | null, record: LedgerRecord): bo
   if (filters === null) return true
   return filters.some((filter) => {
     // Only these two look into the entry, which costs parsing it.
-    const entry = filter.provider === undefined && filter.model === undefined ? null : record.entry
+    const isLookedInto = (filter.provider !== undefined || filter.model !== undefined) && record.isIndexed
+    const entry = isLookedInto ? record.entry : null
     return fitsFilter(filter, record.header, indexedName(entry?.['provider_name']), indexedName(entry?.['model_name']))
   })
 }
@@ -157,13 +159,16 @@ export class Subscription implements AsyncIterableIterator<LedgerRecord, undefin
   }
 
   async *#scanned(size: number): AsyncGenerator<LedgerRecord, void, undefined> {
-    for await (const chunk of this.#store.read({ filter: {}, from: this.#next, before: size, reverse: false, limit: Infinity })) {
-      for (const line of chunk) {
-        if (this.#stop.signal.aborted || this.#watch.isClosed) return
-        const record = new LedgerRecord(line)
-        this.#take(record)
-        if (fits(this.#filters, record)) yield record
-      }
+    for await (const record of readRecords(this.#store, {
+      filter: {},
+      from: this.#next,
+      before: size,
+      reverse: false,
+      limit: Infinity,
+    })) {
+      if (this.#stop.signal.aborted || this.#watch.isClosed) return
+      this.#take(record)
+      if (fits(this.#filters, record)) yield record
     }
   }
 

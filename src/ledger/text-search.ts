@@ -5,6 +5,7 @@
 import { LedgerError } from './errors.ts'
 import { isEmptyFilter } from './filter.ts'
 import { LedgerRecord } from './record.ts'
+import { recordsOf } from './record-reading.ts'
 import { recordText } from './record-text.ts'
 import type { RecordFilter, Selection, Store, TallyColumn } from './store.ts'
 import type { TextIndex, TextOrder } from './text.ts'
@@ -189,7 +190,7 @@ export class TextSearch {
     const seq = new Set(seqs)
     const [from, last] = seqs.reduce(([least, most], each) => [Math.min(least, each), Math.max(most, each)], [Infinity, 0])
     const selection = { filter: { ...part.filter, seq }, from, before: last + 1, reverse, limit }
-    for await (const chunk of this.#store.read(selection)) yield chunk.map((line) => new LedgerRecord(line))
+    for await (const chunk of this.#store.read(selection)) yield recordsOf(this.#store, chunk)
   }
 
   /** Those that have the words. */

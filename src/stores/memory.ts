@@ -1,4 +1,5 @@
 /** A ledger in the memory of one process, gone when it ends: for tests, and to try things out. The plainest reading of the port. */
+import { dataKeysInMemory } from '../ledger/data-keys-in-memory.ts'
 import { LedgerError } from '../ledger/errors.ts'
 import { fitsFilter } from '../ledger/filter.ts'
 import { hintsUntil } from '../ledger/hints.ts'
@@ -80,6 +81,7 @@ export function openMemoryStore(): Store {
     tree: treeInMemory(),
     replica: replicaInMemory(),
     snapshots: snapshotsInMemory(),
+    dataKeys: dataKeysInMemory(),
     kind: 'memory',
     location: 'memory:',
     readOnly: false,

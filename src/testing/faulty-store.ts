@@ -121,6 +121,7 @@ export function faultyStore(inner: Store): FaultyStore {
     tree: inner.tree,
     replica: inner.replica,
     snapshots: inner.snapshots,
+    dataKeys: inner.dataKeys,
     ...(inner.atExit === undefined ? {} : { atExit: inner.atExit }),
     seen,
     plan: (call, ...faults) => void plans[call].push(...faults),

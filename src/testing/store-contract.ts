@@ -4,8 +4,10 @@
  *     for (const { name, run } of storeContract({ open, reopen, capabilities })) test(name, run)
  */
 import { appendCases, stateCases } from './contract/append-cases.ts'
+import { dataKeyCases } from './contract/data-key-cases.ts'
 import { conditionCases } from './contract/condition-cases.ts'
 import { contractCase, type ContractCase, type Scenario, type StoreUnderTest } from './contract/bench.ts'
+import { encryptionCases } from './contract/encryption-cases.ts'
 import { faultCases } from './contract/fault-cases.ts'
 import { filterCases } from './contract/filter-cases.ts'
 import { flowCases } from './contract/flow-cases.ts'
@@ -33,6 +35,7 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['store tree', treeCases],
   ['store replica', replicaCases],
   ['store snapshots', snapshotCases],
+  ['store data keys', dataKeyCases],
   ['ledger record', recordCases],
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],
@@ -41,6 +44,7 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['ledger subscriptions', subscriptionCases],
   ['ledger views', viewCases],
   ['ledger projections', projectionCases],
+  ['ledger encryption', encryptionCases],
   ['ledger clock', clockCases],
   ['ledger query', queryCases],
   ['ledger flow', flowCases],

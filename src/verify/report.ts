@@ -63,6 +63,8 @@ export const PROBLEM_CODES = [
   'quorum_not_met',
   /** A published tile is not what the records give. Integrity. */
   'tile_mismatch',
+  /** An encrypted entry does not open under its data key. It fails no verdict: the hashes are of the ciphertext. */
+  'entry_not_opened',
 ] as const
 
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
@@ -190,6 +192,8 @@ export interface VerificationReport {
     readonly columns: SubCheck
     /** The signatures that records carry: `pass` where there are any, and all are right under keys that were right there. */
     readonly signatures: SubCheck
+    /** Where it was asked for: every encrypted entry opens under its data key. */
+    readonly entries_opened?: SubCheck
     /** Of a published log, which has headers only: the entries, which are never checked there. */
     readonly entries?: SubCheck
     /** Of a published log: every tile is what the headers give. */
@@ -207,6 +211,8 @@ export interface VerificationReport {
    * positions, and how many of them without their entries. What follows from all records is not checked then.
    */
   readonly excerpt?: { readonly records: number; readonly runs: number; readonly withheld: number }
+  /** Where it was asked for: encrypted entries that open, whose key is gone and which are named as erased, and that do not open. */
+  readonly opened?: { readonly opened: number; readonly erased: number; readonly failed: number }
   /** Where it was asked for: the snapshots that are kept. One that fails makes `ok` false; the records may be right all the same. */
   readonly snapshots?: readonly SnapshotCheck[]
   /** `recorded_at` of the first and the last record. */

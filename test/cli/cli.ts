@@ -22,7 +22,8 @@ export interface RunOptions {
 /** The environment of a script: nothing that decides on colour or on the ledger. */
 export function environment(more: RunOptions['env'] = {}): NodeJS.ProcessEnv {
   const rest = { ...process.env }
-  for (const name of ['NO_COLOR', 'FORCE_COLOR', 'COLUMNS', 'CORTEX_LEDGER', 'CORTEX_LEDGER_KEY']) delete rest[name]
+  for (const name of ['NO_COLOR', 'FORCE_COLOR', 'COLUMNS', 'CORTEX_LEDGER', 'CORTEX_LEDGER_KEY', 'CORTEX_LEDGER_MASTER_KEY'])
+    delete rest[name]
   return { ...rest, NODE_COMPILE_CACHE: COMPILE_CACHE, ...more }
 }
 

@@ -16,6 +16,7 @@ export function wrapped(store: Store): Store {
     tree: store.tree,
     replica: store.replica,
     snapshots: store.snapshots,
+    dataKeys: store.dataKeys,
     recovered: store.recovered,
     state: (request) => store.state(request),
     append: (records, expected, options) => store.append(records, expected, options),

@@ -8,14 +8,18 @@
  *     text.db                                                  the full-text index, derived too (src/stores/text)
  *     tree/                                                    the Merkle tree, derived too (src/stores/tree)
  *     snapshots/                                               states of projections, derived
+ *     keys.db                                                  data keys of encrypted entries, wrapped (src/stores/keys)
  *     replica.json                                             says that the ledger is the copy of another one
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
  */
 import { join } from 'node:path'
+import { dataKeysInMemory } from '../../ledger/data-keys-in-memory.ts'
 import { LedgerError } from '../../ledger/errors.ts'
 import { replicaFile, replicaInMemory } from '../../ledger/replica-mark.ts'
 import { snapshotFilesIn, snapshotsInMemory } from '../../ledger/snapshot-files.ts'
 import type { ReplicaMark, SnapshotFiles, TreeFiles } from '../../ledger/store.ts'
+import { dataKeysIn } from '../keys/key-file.ts'
+import type { DataKeyFile } from '../keys/key-file.ts'
 import { treeFilesIn } from '../tree/tree-files.ts'
 import { treeInMemory } from '../tree/tree-in-memory.ts'
 import { nodeFiles, readFully } from './files.ts'
@@ -29,6 +33,7 @@ export const INDEX_FILE = 'index.db'
 export const MARKER_FILE = 'ledger.json'
 export const TREE = 'tree'
 export const SNAPSHOTS = 'snapshots'
+export const KEYS_FILE = 'keys.db'
 export const REPLICA_FILE = 'replica.json'
 
 /** A longer line is no record: an entry of 16 MiB, a header, signatures, and room to spare. Bytes. */
@@ -79,6 +84,7 @@ const isOwnName = (name: string): boolean =>
   [SEGMENTS, TORN, TREE, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) ||
   name.startsWith(`${INDEX_FILE}`) ||
   name.startsWith(REPLICA_FILE) ||
+  name.startsWith(KEYS_FILE) ||
   name === `${LOCK_FILE}-journal`
 
 /**
@@ -161,4 +167,10 @@ export function replicaOf(files: FilePort, dir: string | null, readOnly: boolean
 /** Where states of projections are kept; for one exported file, and on a disk that a test has made up, as long as the process runs. */
 export function snapshotsOf(files: FilePort, dir: string | null, readOnly: boolean): SnapshotFiles {
   return dir === null || files !== nodeFiles ? snapshotsInMemory(readOnly) : snapshotFilesIn(join(dir, SNAPSHOTS), readOnly)
+}
+
+/** Where data keys are kept. One exported file has none, and a disk that a test has made up keeps them as long as the process runs. */
+export function dataKeysOf(files: FilePort, dir: string | null, readOnly: boolean): DataKeyFile {
+  if (dir === null || files !== nodeFiles) return { ...dataKeysInMemory(readOnly), close: () => {} }
+  return dataKeysIn(join(dir, KEYS_FILE), readOnly)
 }

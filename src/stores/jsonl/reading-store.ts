@@ -22,7 +22,8 @@ import { findEnd } from './end.ts'
 import type { LedgerEnd } from './end.ts'
 import { asFileError, nodeFiles } from './files.ts'
 import type { FilePort } from './files.ts'
-import { listSegments, replicaOf, snapshotsOf, TORN, treeOf } from './layout.ts'
+import type { DataKeyFile } from '../keys/key-file.ts'
+import { dataKeysOf, listSegments, replicaOf, snapshotsOf, TORN, treeOf } from './layout.ts'
 import type { Segment } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import { isWriterAtWork } from './lock.ts'
@@ -84,6 +85,7 @@ export class ReadingStore implements Store {
   readonly tree: TreeFiles
   readonly replica: ReplicaMark
   readonly snapshots: SnapshotFiles
+  readonly dataKeys: DataKeyFile
   readonly location: string
   readonly #parts: ReadingParts
   readonly #ends: EndTracker
@@ -98,6 +100,7 @@ export class ReadingStore implements Store {
     this.tree = treeOf(parts.files, dir)
     this.replica = replicaOf(parts.files, dir, true)
     this.snapshots = snapshotsOf(parts.files, dir, true)
+    this.dataKeys = dataKeysOf(parts.files, dir, true)
     this.#ends = new EndTracker(parts.files, parts.list)
     this.#reader = new Reader({
       location: parts.location,
@@ -224,6 +227,7 @@ export class ReadingStore implements Store {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.dataKeys.close()
     await this.#parts.index?.close(null)
   }
 }

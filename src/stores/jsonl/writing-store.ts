@@ -25,7 +25,8 @@ import { settleNow, writeNow } from './exit.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { KnownRecords } from './known-records.ts'
-import { listSegments, replicaOf, snapshotsOf, treeOf } from './layout.ts'
+import type { DataKeyFile } from '../keys/key-file.ts'
+import { dataKeysOf, listSegments, replicaOf, snapshotsOf, treeOf } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import type { WriterLock } from './lock.ts'
 import type { Overlay } from './overlay.ts'
@@ -66,6 +67,7 @@ export class WritingStore implements Store {
   readonly tree: TreeFiles
   readonly replica: ReplicaMark
   readonly snapshots: SnapshotFiles
+  readonly dataKeys: DataKeyFile
   readonly atExit?: ExitAppender
   readonly #parts: WritingParts
   readonly #writer: SegmentWriter
@@ -84,6 +86,7 @@ export class WritingStore implements Store {
     this.tree = treeOf(files, dir)
     this.replica = replicaOf(files, dir, false)
     this.snapshots = snapshotsOf(files, dir, false)
+    this.dataKeys = dataKeysOf(files, dir, false)
     this.recovered = recovery.recovered
     this.#parts = parts
     this.#head = recovery.head
@@ -283,6 +286,7 @@ export class WritingStore implements Store {
   async #close(): Promise<void> {
     // What a failed batch left is taken back now if it can be; else the next opening finds it, whole appends or torn.
     await this.#inTurn(() => this.#writer.settle()).catch(() => {})
+    this.dataKeys.close()
     await this.#writer.close()
     await this.#known.close()
     // Last of all: until here nobody else may write.

@@ -235,15 +235,18 @@ function compareColumns(row: CopiedRow, header: RecordHeader, slices: LineSlices
   return tags === foundTags ? null : differ('tags', tags, foundTags)
 }
 
+const ENCRYPTED = Buffer.from('{"$enc":{')
+
 type Name = 'provider' | 'model'
 
 function isName(column: TextColumn): column is Name {
   return column === 'provider' || column === 'model'
 }
 
-/** Provider and model as the entry has them; null where it is withheld or unreadable, so that nobody can say. */
+/** Provider and model as the entry has them; null where it is withheld, encrypted or unreadable, so that nobody can say. */
 function entryNames({ bytes }: CopiedRow, slices: LineSlices): Readonly<Record<Name, string | null>> | null {
   if (slices.salt_start === -1) return null
+  if (bytes.subarray(slices.entry_start, slices.entry_start + ENCRYPTED.length).equals(ENCRYPTED)) return null
   if (!mayHaveNames(bytes, slices.entry_start, slices.entry_end)) return { provider: null, model: null }
   const entry = parse(bytes, slices.entry_start, slices.entry_end)
   if (entry === null) return null

@@ -9,6 +9,7 @@ import type {
   AuditCut,
   AuditRange,
   AuditSink,
+  DataKeyStore,
   ExitAppender,
   Head,
   RecordFilter,
@@ -26,6 +27,7 @@ import type {
 } from '../../ledger/store.ts'
 import { emitWarning } from '../../ledger/warning.ts'
 import { auditRows } from './audit.ts'
+import { dataKeysInTable } from './data-keys.ts'
 import { ExitThread } from './exit.ts'
 import { describeTables } from './describe.ts'
 import { openSessions } from './opening.ts'
@@ -70,6 +72,7 @@ class PostgresStore implements Store {
   readonly atExit: ExitAppender
   readonly replica: ReplicaMark
   readonly snapshots: SnapshotFiles
+  readonly dataKeys: DataKeyStore
   readonly #sessions: Sessions
   readonly #place: LedgerPlace
   readonly #appending: Appending
@@ -97,6 +100,7 @@ class PostgresStore implements Store {
     this.tree = treeInTables(access)
     this.replica = replicaInTable(access)
     this.snapshots = snapshotsInTable(access)
+    this.dataKeys = dataKeysInTable(access)
   }
 
   #assertWritable(): void {

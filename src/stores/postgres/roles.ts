@@ -27,13 +27,16 @@ function grants(name: (role: LedgerRole) => string, schema: string): string[] {
     `GRANT USAGE ON SCHEMA ${schema} TO ${all}`,
     `GRANT SELECT ON schema_version, ledgers, heads, run_keys, tree_hashes, ledger_texts, audit_headers TO ${all}`,
     `GRANT EXECUTE ON FUNCTION read_state(integer, text[], text[]), default_partition_rows() TO ${all}`,
-    `GRANT SELECT ON audit_log, audit_records, snapshots TO ${seeing}`,
+    `GRANT SELECT ON audit_log, audit_records, snapshots, data_keys TO ${seeing}`,
     `GRANT SELECT (${HEADER_COLUMNS}) ON audit_log TO ${name('auditor')}`,
     // Records come in by one function; what is derived from them is nobody's truth.
     `GRANT EXECUTE ON FUNCTION append_records(${APPEND_TYPES}), lock_state(integer, text[], text[]), confirm_state(integer),
       ensure_partitions(timestamptz, integer) TO ${name('writer')}`,
     `GRANT INSERT, UPDATE, DELETE ON tree_hashes, ledger_texts, snapshots TO ${name('writer')}`,
     `GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz, integer) TO ${name('retention')}`,
+    // Who records makes keys; who erases takes them away, or puts them under another master key.
+    `GRANT INSERT ON data_keys TO ${name('writer')}`,
+    `GRANT UPDATE, DELETE ON data_keys TO ${name('retention')}`,
   ]
 }
 

@@ -85,6 +85,16 @@ CREATE TABLE snapshots (
   name text COLLATE "C" NOT NULL,
   text text COLLATE "C" NOT NULL,
   PRIMARY KEY (ledger_id, name)
+);
+-- Keys that entries are encrypted under, wrapped by a master key. They go when their subject is erased.
+CREATE TABLE data_keys (
+  ledger_id integer NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  label text COLLATE "C" NOT NULL,
+  master text COLLATE "C" NOT NULL,
+  wrapped text COLLATE "C" NOT NULL,
+  PRIMARY KEY (ledger_id, id),
+  UNIQUE (ledger_id, label)
 );`
 
 /** An index takes no row of more than a third of a page, and provider and model are as long as somebody makes them. */

@@ -170,8 +170,9 @@ const PROVIDER = INDEX_COLUMNS.indexOf('provider')
 const MODEL = INDEX_COLUMNS.indexOf('model')
 const PROVIDER_KEY = Buffer.from('"provider_name":')
 const MODEL_KEY = Buffer.from('"model_name":')
+const ENCRYPTED = Buffer.from('{"$enc":{')
 
-/** Provider and model as the entry has them; as the columns have them where the entry is withheld or unreadable. */
+/** Provider and model as the entry has them; as the columns have them where the entry is withheld, encrypted or unreadable. */
 function entryNames(
   columns: readonly (string | null)[],
   line: Uint8Array,
@@ -180,6 +181,7 @@ function entryNames(
   const stored = { provider: columns[PROVIDER] ?? null, model: columns[MODEL] ?? null }
   if (slices.salt_start === -1) return stored
   const bytes = Buffer.from(line.buffer, line.byteOffset + slices.entry_start, slices.entry_end - slices.entry_start)
+  if (bytes.subarray(0, ENCRYPTED.length).equals(ENCRYPTED)) return stored
   // Finding bytes is many times faster than parsing, and many events have neither.
   if (!bytes.includes(PROVIDER_KEY) && !bytes.includes(MODEL_KEY)) return { provider: null, model: null }
   const entry = parse(line, slices.entry_start, slices.entry_end)

@@ -26,6 +26,8 @@ import type {
   TreeFiles,
 } from '../../ledger/store.ts'
 import type { Database, SqlRow } from '../sql/driver.ts'
+import { dataKeysIn } from '../keys/key-file.ts'
+import type { DataKeyFile } from '../keys/key-file.ts'
 import { SelectedRows, countRecords, tallyRecords } from '../sql/select.ts'
 import { treeFilesIn } from '../tree/tree-files.ts'
 import { auditDatabase } from './audit.ts'
@@ -60,6 +62,7 @@ class SqliteStore implements Store {
   readonly tree: TreeFiles
   readonly replica: ReplicaMark
   readonly snapshots: SnapshotFiles
+  readonly dataKeys: DataKeyFile
   readonly atExit: ExitAppender
   private database: Database | null
   private readonly busyTimeoutMs: number
@@ -72,6 +75,7 @@ class SqliteStore implements Store {
     this.readOnly = options.readOnly ?? false
     this.replica = replicaFile(`${database.path}-replica`, this.readOnly)
     this.snapshots = snapshotFilesIn(`${database.path}-snapshots`, this.readOnly)
+    this.dataKeys = dataKeysIn(`${database.path}-keys`, this.readOnly, database.driver)
     this.busyTimeoutMs = options.busyTimeoutMs ?? BUSY_TIMEOUT_MS
     // Nothing here is ever under way when other code runs: an append is one synchronous call.
     this.atExit = {
@@ -153,6 +157,7 @@ class SqliteStore implements Store {
     const { database } = this
     if (database === null) return
     this.database = null
+    this.dataKeys.close()
     if (!this.readOnly) {
       try {
         // So that the ledger is one file when nobody uses it. A reader may be in the way; then the next one to close does it.

@@ -6,7 +6,7 @@ import type { RecordText } from '../../ledger/record-text.ts'
 import { recordText } from '../../ledger/record-text.ts'
 import { LedgerRecord } from '../../ledger/record.ts'
 import { LedgerError } from '../../ledger/errors.ts'
-import type { Head, Store } from '../../ledger/store.ts'
+import type { EntryOpening, Head, Store } from '../../ledger/store.ts'
 import type { Database } from '../sql/driver.ts'
 import { INSERT_TEXT, readPosition, rollBack, rowOf, textMismatch, writePosition } from './text-db.ts'
 import type { TextPosition } from './text-db.ts'
@@ -23,9 +23,9 @@ export const LARGE_STEP: StepSize = { records: 2000, characters: 2 * 1024 * 1024
 export const SMALL_STEP: StepSize = { records: 64, characters: 100_000 }
 
 /** A record that can be read; null for a line that is none, which `verify` reports. */
-export function readRecord(line: Uint8Array): LedgerRecord | null {
+export function readRecord(line: Uint8Array, opening?: EntryOpening): LedgerRecord | null {
   try {
-    return new LedgerRecord(line)
+    return new LedgerRecord(line, opening)
   } catch (error) {
     if (error instanceof LedgerError) return null
     throw error
@@ -71,8 +71,9 @@ async function readOn(
   let step = new Step(start)
   let steps = 0
   for await (const chunk of store.read({ filter: {}, from: start.size, before: head.size, reverse: false, limit: Infinity })) {
+    const opening = await store.entries?.opening(chunk)
     for (const line of chunk) {
-      const record = readRecord(line)
+      const record = readRecord(line, opening)
       if (record === null || record.seq < step.end.size) continue
       // Each record names the hash of the one before it: that one is the last that the index has, or it is of another ledger.
       if (record.seq === start.size && record.header.previous_hash !== start.hash) throw textMismatch('what follows its last record')

@@ -31,8 +31,9 @@ export async function rankBefore(database: Database, store: Store, text: string,
     const { size } = readPosition(database)
     const remove = database.cached(REMOVE_TEXT)
     for await (const chunk of store.read({ filter: {}, from: before, before: size, reverse: false, limit: Infinity })) {
+      const opening = await store.entries?.opening(chunk)
       for (const line of chunk) {
-        const record = readRecord(line)
+        const record = readRecord(line, opening)
         const words = record === null ? null : recordText(record)
         if (record !== null && words !== null) remove.run(...rowOf(record.seq, words))
       }

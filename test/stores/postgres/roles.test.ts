@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { AuditLedger, publishLedger, signerFromSeed, verifyLedger, verifyPublishedLog } from '../../../src/index.ts'
+import { AuditLedger, masterKeyFrom, publishLedger, signerFromSeed, verifyLedger, verifyPublishedLog } from '../../../src/index.ts'
 import { makeRoles } from '../../../src/open-store.ts'
 import { openPostgresStore } from '../../../src/stores/postgres/index.ts'
 import { clusterMissing, useCluster } from '../../helpers/postgres.ts'
@@ -337,6 +337,33 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
     expect(rows).toEqual([{ key: before.at(-1)!.slice(9, 73), number: String(before.length) }])
     await as('writer', 'SET search_path = cortex_ledger')
     expect(await lines()).toEqual(before)
+  })
+
+  test('data keys: a writer makes them, an auditor sees none, and only the retention role takes one away', async () => {
+    const encryption = { master: masterKeyFrom(new Uint8Array(32).fill(3)) }
+    const ledger = await AuditLedger.open(url('writer'), { ...options, create: false, encryption })
+    const { run_id } = await ledger.record({ agent_name: 'a', method_name: 'm', raw_output: 'secret' }, { subject: 'ann' })
+    expect((await ledger.get(run_id))?.entry).toMatchObject({ raw_output: 'secret' })
+    await expect(ledger.dataKeys.shred({ name: 'ann' })).rejects.toMatchObject({ code: 'read_only' })
+    await ledger.close()
+    const reader = await AuditLedger.open(url('reader'), { ...options, readOnly: true, encryption })
+    expect((await reader.get(run_id))?.entry).toMatchObject({ raw_output: 'secret' })
+    await reader.close()
+    for (const sql of ['SELECT id FROM data_keys', 'DELETE FROM data_keys', "UPDATE data_keys SET wrapped = 'x'"])
+      expect(await refusal('auditor', sql), sql).toBe('42501')
+    for (const sql of ['DELETE FROM data_keys', "UPDATE data_keys SET wrapped = 'x'", 'TRUNCATE data_keys'])
+      expect(await refusal('writer', sql), sql).toBe('42501')
+    for (const sql of ['INSERT INTO data_keys SELECT * FROM data_keys', 'DELETE FROM data_keys'])
+      expect(await refusal('reader', sql), sql).toBe('42501')
+    // Whoever erases also records why.
+    await as('owner', 'CREATE ROLE keeper LOGIN; GRANT cortex_ledger_writer, cortex_ledger_retention TO keeper')
+    const keeper = await AuditLedger.open(url('keeper'), { ...options, signer: null, create: false, encryption })
+    expect(await keeper.dataKeys.rewrap()).toEqual({ rewrapped: 0, unchanged: 2 })
+    expect((await keeper.dataKeys.shred({ name: 'ann' })).length).toBe(1)
+    expect((await keeper.get(run_id))?.locked).toMatchObject({ details: { reason: 'key_gone' } })
+    await keeper.close()
+    // The other tests record in clear.
+    await as('owner', 'DELETE FROM data_keys')
   })
 
   test("an owner's slip is refused, too", async () => {
