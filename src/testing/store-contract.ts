@@ -23,6 +23,7 @@ import { raceCases } from './contract/race-cases.ts'
 import { projectionCases, snapshotCases } from './contract/snapshot-cases.ts'
 import { treeCases } from './contract/tree-cases.ts'
 import { upkeepCases } from './contract/upkeep-cases.ts'
+import { upkeepRaceCases } from './contract/upkeep-race-cases.ts'
 import { viewCases } from './contract/view-cases.ts'
 
 /** By what they are about: first the port alone, then the whole ledger on the store. */
@@ -40,6 +41,7 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['store data keys', dataKeyCases],
   ['store archive', archiveCases],
   ['store upkeep', upkeepCases],
+  ['store upkeep races', upkeepRaceCases],
   ['ledger record', recordCases],
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],
