@@ -51,8 +51,6 @@ function refuse(location: string): Promise<never> {
 export interface FolderArchive extends ArchiveStore {
   /** Removes what a write left that was cut short: it may hold what is to be erased. Not while another process writes here. */
   removeLeftovers(): Promise<void>
-  /** Of all files. */
-  bytes(): Promise<number>
 }
 
 /**
@@ -191,12 +189,6 @@ class Folder implements FolderArchive {
       throw asStorageError(error, `clearing up ${this.location}`)
     }
   }
-
-  async bytes(): Promise<number> {
-    let bytes = 0
-    for await (const file of this.list('')) bytes += file.bytes
-    return bytes
-  }
 }
 
 /** What the content's own source throws stays as it is; what the disk says gets its code. */
@@ -248,7 +240,7 @@ async function digestOf(path: string): Promise<string> {
 }
 
 /** Of a ledger that is gone with its process, or has no place for files. */
-export function archiveInMemory(location = 'memory:', readOnly = false): ArchiveStore {
+export function archiveInMemory(location = 'memory:', readOnly = false): FolderArchive {
   const files = new Map<string, Uint8Array>()
   return {
     location,
@@ -290,5 +282,7 @@ export function archiveInMemory(location = 'memory:', readOnly = false): Archive
       if (readOnly) return refuse(location)
       files.delete(name)
     },
+
+    async removeLeftovers() {},
   }
 }
