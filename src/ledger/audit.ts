@@ -6,11 +6,12 @@ import type { LedgerFacts } from '../verify/checkpoint-watch.ts'
 import { judgeClaims, sizesNotFound, sizesOf } from '../verify/claims.ts'
 import type { ClaimEvidence } from '../verify/claims.ts'
 import type { VerificationReport } from '../verify/report.ts'
+import { LedgerError } from './errors.ts'
 import { gatherEvidence, readEvidence } from './evidence.ts'
 import type { EvidenceOptions } from './evidence.ts'
 import { nodeHashing } from './hashing.ts'
 import { checkRecordSignature } from './signature-check.ts'
-import type { AuditSink, Store } from './store.ts'
+import type { AuditSink, Selection, Store } from './store.ts'
 import { TemporaryFile } from './temporary-file.ts'
 
 export interface AuditOptions extends EvidenceOptions {
@@ -96,8 +97,44 @@ export async function settled(verifier: LedgerVerifier, signal: AbortSignal | un
   return verifier.finish()
 }
 
+/** Restoring is over soon; a finding that stays is one. */
+const PASSES_MAX = 3
+
 /** All records, on this thread. */
 export async function auditOnce(store: Store, options: AuditOptions, sizes: readonly number[] | null): Promise<Pass> {
+  for (let pass = 1; ; pass++) {
+    const size = await sizeOf(store)
+    const found = await onePass(store, options, sizes)
+    if (pass === PASSES_MAX || !(await isOvertaken(store, found.report, size))) return found
+  }
+}
+
+async function sizeOf(store: Store): Promise<number> {
+  try {
+    return (await store.state({ streams: [], run_ids: [] })).head.size
+  } catch (error) {
+    if (error instanceof LedgerError) return Infinity
+    throw error
+  }
+}
+
+/**
+ * Where a store has no view of one moment, an entry can be seen withheld and then, at the end, the record that says that
+ * it was put back: nothing is wrong, and another look finds it so.
+ */
+async function isOvertaken(store: Store, { problems }: VerificationReport, size: number): Promise<boolean> {
+  if (size === Infinity || !problems.some(({ code }) => code === 'withheld_unnamed')) return false
+  const restored: Selection = { filter: { type: ['EntriesRestored'] }, from: size, before: Infinity, reverse: false, limit: 1 }
+  try {
+    for await (const lines of store.read(restored)) if (lines.length > 0) return true
+  } catch (error) {
+    // Whatever is damaged is in the report.
+    if (!(error instanceof LedgerError)) throw error
+  }
+  return false
+}
+
+async function onePass(store: Store, options: AuditOptions, sizes: readonly number[] | null): Promise<Pass> {
   const { verifier, close } = openVerification(options, sizes)
   const sink = options.onProgress === undefined ? verifier : counting(verifier, options.onProgress)
   try {

@@ -122,6 +122,7 @@ export function faultyStore(inner: Store): FaultyStore {
     replica: inner.replica,
     snapshots: inner.snapshots,
     dataKeys: inner.dataKeys,
+    ...(inner.upkeep === undefined ? {} : { upkeep: inner.upkeep }),
     ...(inner.atExit === undefined ? {} : { atExit: inner.atExit }),
     seen,
     plan: (call, ...faults) => void plans[call].push(...faults),

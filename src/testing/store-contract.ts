@@ -5,6 +5,7 @@
  */
 import { appendCases, stateCases } from './contract/append-cases.ts'
 import { dataKeyCases } from './contract/data-key-cases.ts'
+import { archiveCases } from './contract/archive-cases.ts'
 import { conditionCases } from './contract/condition-cases.ts'
 import { contractCase, type ContractCase, type Scenario, type StoreUnderTest } from './contract/bench.ts'
 import { encryptionCases } from './contract/encryption-cases.ts'
@@ -21,6 +22,8 @@ import { subscriptionCases } from './contract/subscription-cases.ts'
 import { raceCases } from './contract/race-cases.ts'
 import { projectionCases, snapshotCases } from './contract/snapshot-cases.ts'
 import { treeCases } from './contract/tree-cases.ts'
+import { upkeepCases } from './contract/upkeep-cases.ts'
+import { upkeepRaceCases } from './contract/upkeep-race-cases.ts'
 import { viewCases } from './contract/view-cases.ts'
 
 /** By what they are about: first the port alone, then the whole ledger on the store. */
@@ -36,6 +39,9 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['store replica', replicaCases],
   ['store snapshots', snapshotCases],
   ['store data keys', dataKeyCases],
+  ['store archive', archiveCases],
+  ['store upkeep', upkeepCases],
+  ['store upkeep races', upkeepRaceCases],
   ['ledger record', recordCases],
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],

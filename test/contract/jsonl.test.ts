@@ -8,7 +8,7 @@ import { tempDir } from '../helpers/temp.ts'
 const cases = storeContract({
   open: async (options) => openJsonlStore(join(tempDir(), 'ledger'), { index: 'background', readOnly: false, create: true, ...options }),
   reopen: async ({ location }, { readOnly = false }) => openJsonlStore(location, { index: 'background', readOnly, create: false }),
-  capabilities: { persistent: true, secondWriter: 'refused', readersBesideWriter: true, segments: true },
+  capabilities: { persistent: true, secondWriter: 'refused', readersBesideWriter: true, segments: true, upkeep: { keepsNames: true } },
   effort: scale(1, 5),
 })
 

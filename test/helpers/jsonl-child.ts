@@ -9,6 +9,7 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { LedgerError } from '../../src/ledger/errors.ts'
 import type { SealedRecord, Store } from '../../src/ledger/store.ts'
+import type { KeptEntry } from '../../src/ledger/upkeep.ts'
 import { openJsonlStore } from '../../src/stores/jsonl/index.ts'
 import { LEDGER_CREATED, SampleChain } from '../../src/testing/sample-chain.ts'
 import { readLine } from '../../src/verify/record.ts'
@@ -117,7 +118,46 @@ async function follow(dir: string): Promise<void> {
   }
 }
 
-const JOBS: Readonly<Record<string, (dir: string) => Promise<void>>> = { hold, trap, write, exit, follow }
+/** A ledger with entries to take away, and beside them what they are: `entries/all.json`. */
+async function founded(store: Store, chain: SampleChain): Promise<void> {
+  await chain.append(store, [LEDGER_CREATED])
+  for (let batch = 0; batch < 12; batch++) {
+    const samples = Array.from({ length: 30 }, (_, i) => ({
+      run_id: `founded-${batch}-${i}`,
+      entry: { i, provider_name: `provider-${i % 3}`, text: 'é'.repeat((i * 97) % 1500) },
+    }))
+    await chain.append(store, samples, { newSegment: store.segmentFull })
+  }
+  const kept = chain.records.map(({ header, salt, entry_text }) => ({ seq: header.seq, salt, entry_text }))
+  await chain.append(store, [{}], { newSegment: true })
+  await store.upkeep?.archive.write('all.json', Buffer.from(JSON.stringify(kept)))
+}
+
+/** Takes entries away and puts them back, appends now and then, and says what is done. */
+async function upkeep(dir: string): Promise<void> {
+  const store = await openJsonlStore(dir, { segmentBytes: 60_000 })
+  const chain = await chainOf(store)
+  if (chain.head.size === 0) await founded(store, chain)
+  const { upkeep: doing } = store
+  if (doing === undefined) throw new TypeError('no upkeep')
+  const bytes: Uint8Array[] = []
+  for await (const block of doing.archive.read('all.json')) bytes.push(block)
+  const kept = JSON.parse(Buffer.concat(bytes).toString()) as KeptEntry[]
+  say('open')
+  const { random } = chain
+  for (let round = 0; ; round++) {
+    const first = 1 + random.below(kept.length - 1)
+    const last = Math.min(kept.length - 1, first + random.below(200))
+    for await (const { records } of doing.withhold([{ first, last }])) say(`gone ${first} ${last} ${records}`)
+    await chain.append(store, [{ run_id: `${process.pid}-${round}` }], { newSegment: random.chance(0.1) })
+    async function* back(): AsyncGenerator<readonly KeptEntry[]> {
+      for (let at = first; at <= last; at += 50) yield kept.slice(at, Math.min(at + 50, last + 1))
+    }
+    if (random.chance(0.7)) for await (const { records } of doing.restore(back())) say(`back ${first} ${last} ${records}`)
+  }
+}
+
+const JOBS: Readonly<Record<string, (dir: string) => Promise<void>>> = { hold, trap, write, exit, follow, upkeep }
 
 if (process.argv[1]?.endsWith('jsonl-child.ts') === true) {
   const [, , job = '', dir = ''] = process.argv

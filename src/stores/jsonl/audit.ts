@@ -14,10 +14,10 @@ import { backwardLines } from './lines.ts'
 
 export interface AuditSource {
   readonly files: FilePort
-  /** As listed once: what a writer begins afterwards is not looked at. */
-  readonly segments: readonly Segment[]
-  /** Where this very store is the writer: behind the last acknowledged record of the last segment. */
-  readonly ownEnd: number | null
+  /** All segments, as they are now. */
+  readonly list: () => Promise<readonly Segment[]>
+  /** Where this very store is the writer: behind the last acknowledged record of the segment while it is live, else null. */
+  readonly ownEnd: ((segment: Segment) => number | null) | null
   /** True while another one holds the writer's lock. */
   readonly isWriterAtWork: () => Promise<boolean>
   /** False for an exported file, whose name promises no position. */
@@ -31,14 +31,21 @@ const AUDIT_BYTES = 512 * 1024
 const LOOKS_MAX = 5
 
 export async function auditSegments(source: AuditSource, sink: AuditSink, signal?: AbortSignal, range?: AuditRange): Promise<void> {
-  const { segments } = source
-  for (const [i, segment] of segments.entries()) {
+  let segments = await source.list()
+  for (let i = 0; i < segments.length; i++) {
+    const segment = segments[i] as Segment
     signal?.throwIfAborted()
+    // An entry that was found withheld is named by a record that was durable before: if need be in a segment begun since.
+    const more = async (): Promise<boolean> => {
+      const later = (await source.list()).filter(({ first_seq }) => first_seq > segment.first_seq)
+      segments = [...segments.slice(0, i + 1), ...later]
+      return later.length > 0
+    }
     const next = segments[i + 1]?.first_seq ?? Infinity
     if (range !== undefined && (segment.first_seq >= range.before || next <= range.from)) continue
     const cut = { from: range !== undefined && range.from > segment.first_seq ? range.from : null, before: null as number | null }
     if (range !== undefined && range.before < next) cut.before = range.before === Infinity ? null : range.before
-    await auditOne(source, segment, cut, sink, signal)
+    await auditOne(source, segment, cut, i === segments.length - 1 ? more : null, sink, signal)
   }
   sink.columnsChecked('the index of a JSONL ledger is derived from its segments, and made anew where it differs from them')
 }
@@ -49,7 +56,15 @@ interface Cut {
   readonly before: number | null
 }
 
-async function auditOne(source: AuditSource, segment: Segment, cut: Cut, sink: AuditSink, signal?: AbortSignal): Promise<void> {
+/** @param more whether another segment was begun since this one was the last; null where it is not */
+async function auditOne(
+  source: AuditSource,
+  segment: Segment,
+  cut: Cut,
+  more: (() => Promise<boolean>) | null,
+  sink: AuditSink,
+  signal?: AbortSignal,
+): Promise<void> {
   let byte = 0
   sink.file(segment.name, source.isLedger && cut.from === null ? segment.first_seq : null)
   try {
@@ -62,14 +77,14 @@ async function auditOne(source: AuditSource, segment: Segment, cut: Cut, sink: A
         sink.problem({ code: 'unreadable', seq: null, expected, found: null, where: { file: segment.name, byte } })
         return
       }
-      const { to, state } =
-        before !== null
-          ? { to: before, state: 'sealed' as const }
-          : segment === source.segments.at(-1)
-            ? await liveEnd(source, file)
-            : { to: size, state: 'sealed' as const }
-      const rest = await feed(file, from ?? 0, to, sink, (position) => (byte = position), signal)
-      if (rest.unended > 0) sink.unended(rest.position, rest.unended, state)
+      const reached = (position: number): void => void (byte = position)
+      const isOpenEnded = before === null && more !== null
+      const { to, state } = isOpenEnded ? await liveEnd(source, segment, file) : { to: before ?? size, state: 'sealed' as const }
+      let rest = await feed(file, from ?? 0, to, sink, reached, signal)
+      const isSealed = isOpenEnded && (await more())
+      // What was added to it before the next one was begun. A new file of that name is not this one, which nothing changes.
+      if (isSealed) rest = await feed(file, rest.position, await file.size(), sink, reached, signal)
+      if (rest.unended > 0) sink.unended(rest.position, rest.unended, isSealed ? 'sealed' : state)
     } finally {
       await file.close()
     }
@@ -129,8 +144,9 @@ async function feed(
  * How far the live segment is read. A writer's batch may be half there: beside one, up to the last whole append;
  * without one, all of it.
  */
-async function liveEnd(source: AuditSource, file: OpenFile): Promise<{ to: number; state: 'live' | 'tail' }> {
-  if (source.ownEnd !== null) return { to: source.ownEnd, state: 'live' }
+async function liveEnd(source: AuditSource, segment: Segment, file: OpenFile): Promise<{ to: number; state: 'live' | 'tail' | 'sealed' }> {
+  const own = source.ownEnd?.(segment)
+  if (own !== undefined) return own === null ? { to: await file.size(), state: 'sealed' } : { to: own, state: 'live' }
   for (let look = 1; ; look++) {
     const size = await file.size()
     // First the size, then the lock: a writer that has let go in between has finished what it had begun.

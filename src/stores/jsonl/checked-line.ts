@@ -51,6 +51,11 @@ export function headerOfLine(bytes: Buffer, start: number, end: number): RecordH
   }
 }
 
+/** True for a record's line whose entry is not there. */
+export function isWithheld(bytes: Buffer, start: number, end: number): boolean {
+  return splitLine(bytes, start, end)?.salt_start === -1
+}
+
 /** Two members of the line's entry, for the index and for filters: its parse is the dear part of reading a line. */
 export function entryOfLine(bytes: Buffer, start: number, end: number): { provider_name?: unknown; model_name?: unknown } {
   const slices = splitLine(bytes, start, end)

@@ -35,7 +35,16 @@ export const SYNC_SITES = [
   /** The folders above a new ledger. */
   'create-folder',
 ] as const
-export type SyncSite = (typeof SYNC_SITES)[number]
+/** The same of what is done to entries of sealed segments. */
+export const REWRITE_SITES = [
+  /** A segment's new file, before it takes the name: else a power loss could leave half of it under that name. */
+  'rewritten',
+  /** The name: what was said to be gone must not come back. */
+  'rewritten-name',
+  /** Names of files that were removed. */
+  'removed',
+] as const
+export type SyncSite = (typeof SYNC_SITES)[number] | (typeof REWRITE_SITES)[number]
 
 export interface OpenFile {
   /** The descriptor, for the blocking calls of a process that exits; null where there is none. */

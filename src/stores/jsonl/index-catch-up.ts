@@ -13,9 +13,11 @@ import type { Database, Statement } from '../sql/driver.ts'
 import { entryOfLine, headerOfLine } from './checked-line.ts'
 import { indexMismatch, PLACE_COLUMNS, placeOf, readPosition, writeMeta } from './index-db.ts'
 import type { IndexPosition } from './index-db.ts'
+import { followSegment } from './index-upkeep.ts'
 import { INDEX_FILE, parseSegmentFile, segmentAt, SEGMENTS } from './layout.ts'
 import { BLOCK_BYTES, LineCutter } from './lines.ts'
 import type { Lines } from './lines.ts'
+import { findPlaceNow } from './places.ts'
 
 /** Behind the last record that is to be indexed. */
 export interface CatchUpEnd {
@@ -68,8 +70,7 @@ function afterPosition({ segment, byte, length }: IndexPosition): { segment: num
 export function catchUpStep(database: Database, dir: string, end: CatchUpEnd, size: StepSize): CatchUpResult {
   database.exec('BEGIN IMMEDIATE')
   try {
-    const before = readPosition(database, 'position')
-    if (before !== null && !isStillThere(dir, before)) throw indexMismatch(`position ${before.seq}`)
+    const before = lastPosition(database, dir)
     const from = before === null ? { segment: 0, byte: 0 } : afterPosition(before)
     if (before !== null && isBehind(from, end)) {
       // A reader has been here with lines that no writer has acknowledged yet.
@@ -87,6 +88,26 @@ export function catchUpStep(database: Database, dir: string, end: CatchUpEnd, si
     return { position: step.position, done }
   } catch (error) {
     if (database.inTransaction) database.exec('ROLLBACK')
+    throw error
+  }
+}
+
+/** @throws LedgerError `isBrokenDatabase` where the record that the index ends with is not in the ledger */
+function lastPosition(database: Database, dir: string): IndexPosition | null {
+  const known = readPosition(database, 'position')
+  if (known === null || isStillThere(dir, known)) return known
+  if (!isElsewhere(dir, known)) throw indexMismatch(`position ${known.seq}`)
+  followSegment(database, dir, known.segment)
+  return readPosition(database, 'position')
+}
+
+/** The record that the index ends with lies elsewhere in its segment, which was rewritten. */
+function isElsewhere(dir: string, { seq, segment, hash }: IndexPosition): boolean {
+  try {
+    const found = findPlaceNow(dir, segment, seq)
+    return found !== null && found.line.toString('latin1', 9, 73) === hash
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'ENOENT') return false
     throw error
   }
 }
@@ -130,7 +151,7 @@ export function isOfLedger(database: Database, dir: string): boolean {
   if (position === null || row === undefined) return position === null && row === undefined
   const { seq, segment, byte, length } = placeOf(row)
   const isSame = seq === position.seq && segment === position.segment && byte === position.byte && length === position.length
-  return isSame && isStillThere(dir, position)
+  return isSame && (isStillThere(dir, position) || isElsewhere(dir, position))
 }
 
 class Step {

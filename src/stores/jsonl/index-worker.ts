@@ -4,8 +4,9 @@ import { identityOf, isBrokenDatabase, removeDatabase } from '../sql/derived.ts'
 import type { Database } from '../sql/driver.ts'
 import { serveThread } from '../sql/thread-end.ts'
 import { catchUpStep, indexPath, LARGE_STEP } from './index-catch-up.ts'
-import type { CatchUpEnd } from './index-catch-up.ts'
 import { openIndex } from './index-db.ts'
+import type { IndexRequest } from './index-thread.ts'
+import { keepIndexUp } from './index-upkeep.ts'
 
 const { dir } = workerData as { dir: string }
 
@@ -21,7 +22,7 @@ function letGo(): void {
   database = null
 }
 
-async function catchUp(end: CatchUpEnd): Promise<void> {
+async function answer(request: IndexRequest): Promise<boolean> {
   for (let rebuilt = false; ;) {
     try {
       // Removed by somebody who found it broken: what is written into the removed file is lost.
@@ -30,7 +31,8 @@ async function catchUp(end: CatchUpEnd): Promise<void> {
         database = await openIndex(indexPath(dir), { busyTimeoutMs: 10_000, cacheKib: 65_536 })
         identity = identityOf(indexPath(dir))
       }
-      if (catchUpStep(database, dir, end, LARGE_STEP).done) return
+      if (request.kind !== 'catch-up') return keepIndexUp(database, dir, request)
+      if (catchUpStep(database, dir, request.end, LARGE_STEP).done) return true
     } catch (error) {
       letGo()
       if (rebuilt || !isBrokenDatabase(error)) throw error
@@ -40,4 +42,4 @@ async function catchUp(end: CatchUpEnd): Promise<void> {
   }
 }
 
-serveThread(catchUp, letGo)
+serveThread(answer, letGo)

@@ -117,6 +117,11 @@ export class KnownRecords {
     this.#lagAllowed = lag > this.#lagMax ? lag + this.#lagMax / 4 : this.#lagMax
   }
 
+  /** A segment was rewritten. */
+  moved(segment: number, to: (byte: number) => number): void {
+    this.#overlay.move(segment, to)
+  }
+
   /** Resolves when the index has all. */
   async flush(): Promise<void> {
     const place = this.#place()

@@ -10,11 +10,16 @@
  *     snapshots/                                               states of projections, derived
  *     keys.db                                                  data keys of encrypted entries, wrapped (src/stores/keys)
  *     replica.json                                             says that the ledger is the copy of another one
+ *     entries/                                                 archive files that lie in the ledger itself
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
+ *
+ * In `segments` a file may also end in `.jsonl.next`: a segment that is being rewritten, of no meaning to a reader.
  */
 import { join } from 'node:path'
 import { dataKeysInMemory } from '../../ledger/data-keys-in-memory.ts'
 import { LedgerError } from '../../ledger/errors.ts'
+import { archiveInFolder, archiveInMemory } from '../../ledger/archive-folder.ts'
+import type { FolderArchive } from '../../ledger/archive-folder.ts'
 import { replicaFile, replicaInMemory } from '../../ledger/replica-mark.ts'
 import { snapshotFilesIn, snapshotsInMemory } from '../../ledger/snapshot-files.ts'
 import type { ReplicaMark, SnapshotFiles, TreeFiles } from '../../ledger/store.ts'
@@ -34,6 +39,7 @@ export const MARKER_FILE = 'ledger.json'
 export const TREE = 'tree'
 export const SNAPSHOTS = 'snapshots'
 export const KEYS_FILE = 'keys.db'
+export const ENTRIES = 'entries'
 export const REPLICA_FILE = 'replica.json'
 
 /** A longer line is no record: an entry of 16 MiB, a header, signatures, and room to spare. Bytes. */
@@ -65,6 +71,11 @@ export function parseSegmentFile(file: string): number | null {
   if (digits === undefined) return null
   const first_seq = Number(digits)
   return Number.isSafeInteger(first_seq) ? first_seq : null
+}
+
+/** True for the name of a segment's new file that has not taken its place yet. */
+export function isAsideFile(file: string): boolean {
+  return /^\d{20}\.jsonl\.next$/.test(file)
 }
 
 /** Segments in the order of position; none where the folder is not there. Other files in it are left alone. */
@@ -173,4 +184,8 @@ export function snapshotsOf(files: FilePort, dir: string | null, readOnly: boole
 export function dataKeysOf(files: FilePort, dir: string | null, readOnly: boolean): DataKeyFile {
   if (dir === null || files !== nodeFiles) return { ...dataKeysInMemory(readOnly), close: () => {} }
   return dataKeysIn(join(dir, KEYS_FILE), readOnly)
+/** Where archive files lie in the ledger itself; on a disk that a test has made up, in memory. */
+export function archiveOf(files: FilePort, dir: string, readOnly: boolean): FolderArchive {
+  const folder = join(dir, ENTRIES)
+  return files === nodeFiles ? archiveInFolder(folder, readOnly) : archiveInMemory(folder, readOnly)
 }

@@ -6,7 +6,7 @@ import { LedgerError } from '../../ledger/errors.ts'
 import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
 import { identityOf, isBrokenDatabase, removeDatabase } from '../sql/derived.ts'
 import type { Database } from '../sql/driver.ts'
-import { countRecords, SelectedRows, tallyRecords } from '../sql/select.ts'
+import { countRecords, tallyRecords } from '../sql/select.ts'
 import { catchUpStep, indexPath, isOfLedger, isStillThere, LARGE_STEP, SMALL_STEP } from './index-catch-up.ts'
 import type { CatchUpEnd } from './index-catch-up.ts'
 import {
@@ -22,6 +22,9 @@ import {
 } from './index-db.ts'
 import type { IndexedPlace, IndexPosition } from './index-db.ts'
 import { IndexThread } from './index-thread.ts'
+import { keepIndexUp } from './index-upkeep.ts'
+import type { IndexUpkeep } from './index-upkeep.ts'
+import { SelectedPlaces } from './selected-places.ts'
 
 /** So few records are scanned in less time than it takes to index them; and are indexed on the caller's thread (3 ms) where all must be. */
 const FEW_RECORDS = 64
@@ -30,6 +33,8 @@ const FEED_RECORDS = 500
 const FEED_DELAY_MS = 250
 /** After a failure, a full disk perhaps, it is tried again so much later. */
 const RETRY_DELAY_MS = 5000
+/** So much is gone through on the caller's thread where the other one was never started. Bytes. */
+const HERE_BYTES_MAX = 1_000_000
 /** So many are indexed at closing even where the thread was never started. */
 const CLOSING_RECORDS = 1000
 
@@ -221,6 +226,39 @@ export class LedgerIndex {
     }
   }
 
+  /**
+   * What follows from rewriting segments. False where it could not be done to the end because somebody else reads the
+   * index, and where there is none.
+   * @param bytes that are to be read for it, about
+   * @throws LedgerError `disk_full` | `io_error` | `locked`
+   */
+  async keepUp(work: IndexUpkeep, bytes: number, isAwaited = true): Promise<boolean> {
+    if (this.#thread.isBroken || (bytes <= HERE_BYTES_MAX && !this.#thread.isRunning)) {
+      await this.#reopen(true)
+      if (this.#database === null || !this.#isWritable || this.#isClosed) return false
+      try {
+        return keepIndexUp(this.#database, this.#dir, work)
+      } catch (error) {
+        // Another process is adding to it just now: then it takes the thread to wait for that.
+        if (this.#thread.isBroken || !(error instanceof LedgerError && error.code === 'locked')) throw error
+      }
+    }
+    return this.#thread.keepUp(work, isAwaited).catch((error: unknown) => {
+      if (this.#thread.isBroken) return this.keepUp(work, bytes, isAwaited)
+      throw error
+    })
+  }
+
+  readonly #straying = new Set<number>()
+
+  /** A place in this segment was another one: the segment was rewritten, and whoever did it has not told the index yet, or can't any more. */
+  strayed(segment: number): void {
+    if (this.#access === 'guest' || this.#isClosed || this.#straying.has(segment)) return
+    this.#straying.add(segment)
+    const over = (): unknown => this.#straying.delete(segment)
+    this.keepUp({ kind: 'moved', segment }, Infinity, false).then(over, over)
+  }
+
   /** Records were acknowledged up to there; `indexed` is what the index is known to have. It follows behind. */
   feed(end: FeedPlace, indexed: number): void {
     if (this.#isClosed) return
@@ -348,22 +386,4 @@ export class LedgerIndex {
 export interface FoundPlaces {
   readonly runs: Map<string, IndexedPlace>
   readonly streams: Map<string, IndexedPlace & { readonly stream_version: number }>
-}
-
-/** The places of a selection's records, a page at a time. */
-export class SelectedPlaces {
-  readonly #rows: SelectedRows
-  readonly #isOpen: () => boolean
-
-  constructor(database: Database, selection: Selection, isOpen: () => boolean) {
-    this.#rows = new SelectedRows(database, selection, PLACE_COLUMNS)
-    this.#isOpen = isOpen
-  }
-
-  /** Empty when there are no more. A page ends early where its lines would be more than `bytesMax`. */
-  next(recordsMax: number, bytesMax: number): IndexedPlace[] {
-    if (!this.#isOpen()) throw indexGone()
-    let bytes = 0
-    return this.#rows.next(recordsMax, (row) => (bytes += Number(row['length'])) >= bytesMax).map(placeOf)
-  }
 }

@@ -1,5 +1,4 @@
 /** The lines of run_ids and the last versions of streams: the newest records from memory, all others by the index. */
-import fs from 'node:fs'
 import type { StateRequest } from '../../ledger/store.ts'
 import type { RecordHeader } from '../../verify/header.ts'
 import { headerOfLine } from './checked-line.ts'
@@ -9,10 +8,9 @@ import { indexMismatch } from './index-db.ts'
 import type { IndexedPlace } from './index-db.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import type { Segment } from './layout.ts'
-import { segmentAt } from './layout.ts'
 import { Overlay } from './overlay.ts'
 import type { Run } from './overlay.ts'
-import { readPlaces } from './places.ts'
+import { findLine, findLineNow, isLineOf, readPlaceNow, readPlaces } from './places.ts'
 import { scan } from './scan.ts'
 
 export interface Found {
@@ -36,7 +34,7 @@ interface Located {
 }
 
 function inOverlay(run: Run, seq: number, run_id: string): Wanted {
-  const place = { seq: run.first_seq, segment: run.segment.first_seq, byte: run.byte, length: run.end - run.byte }
+  const place = { seq: run.first_seq, segment: run.segment.first_seq, byte: run.byte, length: run.end - run.byte - 1 }
   return { place, skip: seq - run.first_seq, run_id, isRight: (header) => header.run_id === run_id }
 }
 
@@ -70,11 +68,14 @@ function locate(request: StateRequest, overlay: Overlay, index: LedgerIndex | nu
   return { streams, wanted }
 }
 
-/** @throws LedgerError `isBrokenDatabase` where a line is not what the index says */
-function answer({ streams, wanted }: Located, pieces: readonly Buffer[]): Found {
+/**
+ * @param lines of what is wanted, in its order
+ * @throws LedgerError `isBrokenDatabase` where a line is not what the index says
+ */
+function answer({ streams, wanted }: Located, lines: readonly Buffer[]): Found {
   const runs = new Map<string, Uint8Array>()
   for (const [i, { place, skip, run_id, isRight }] of wanted.entries()) {
-    const line = nthLine(pieces[i] as Buffer, skip)
+    const line = lines[i] as Buffer
     const header = headerOfLine(line, 0, line.length)
     if (header === null || !isRight(header)) throw indexMismatch(`position ${place.seq + skip}`)
     // Memory of its own: the piece may hold many lines, and the caller may write to what it gets.
@@ -118,30 +119,30 @@ export async function lookUp(
   if (located.wanted.length === 0) return answer(located, [])
   const { places, of } = distinct(located.wanted)
   const pieces = await readPlaces(files, segments, places)
-  return answer(
-    located,
-    located.wanted.map((_, i) => pieces[of(i)] as Buffer),
-  )
+  const lines: Buffer[] = []
+  for (const [i, { place, skip }] of located.wanted.entries()) {
+    const seq = place.seq + skip
+    const line = nthLine(pieces[of(i)] as Buffer, skip)
+    if (isLineOf(line, seq)) lines.push(line)
+    else {
+      // The segment was rewritten since the place was noted.
+      lines.push(await findLine(files, segments, place.segment, seq))
+      index?.strayed(place.segment)
+    }
+  }
+  return answer(located, lines)
 }
 
 /** The same with blocking calls, for a process that exits. */
 export function lookUpNow(dir: string, request: StateRequest, overlay: Overlay, index: LedgerIndex | null): Found {
   const located = locate(request, overlay, index)
   const { places, of } = distinct(located.wanted)
-  const pieces = places.map(({ segment, byte, length }) => {
-    const bytes = Buffer.alloc(length)
-    const fd = fs.openSync(segmentAt(dir, segment).path, 'r')
-    try {
-      fs.readSync(fd, bytes, 0, length, byte)
-    } finally {
-      fs.closeSync(fd)
-    }
-    return bytes
+  const pieces = places.map((place) => readPlaceNow(dir, place))
+  const lines = located.wanted.map(({ place, skip }, i) => {
+    const line = nthLine(pieces[of(i)] as Buffer, skip)
+    return isLineOf(line, place.seq + skip) ? line : findLineNow(dir, place.segment, place.seq + skip)
   })
-  return answer(
-    located,
-    located.wanted.map((_, i) => pieces[of(i)] as Buffer),
-  )
+  return answer(located, lines)
 }
 
 /** The records from a position to the end, by scanning: about ten times as fast as indexing them. */

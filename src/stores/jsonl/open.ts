@@ -5,7 +5,7 @@ import { LedgerError } from '../../ledger/errors.ts'
 import type { Store } from '../../ledger/store.ts'
 import { asFileError, nodeFiles, writeFully } from './files.ts'
 import type { FilePort } from './files.ts'
-import { inspectFolder, MARKER_FILE, MARKER_TEXT, SEGMENTS } from './layout.ts'
+import { archiveOf, inspectFolder, MARKER_FILE, MARKER_TEXT, SEGMENTS } from './layout.ts'
 import { LedgerIndex } from './ledger-index.ts'
 import { acquireLock } from './lock.ts'
 import type { WriterLock } from './lock.ts'
@@ -13,6 +13,7 @@ import { loadOverlay } from './lookups.ts'
 import { LASTING_GENERATION } from './overlay.ts'
 import { folderOf, ReadingStore } from './reading-store.ts'
 import { recover } from './recovery.ts'
+import { removeLeftovers } from './rewriting.ts'
 import { sealFinished } from './segment-writer.ts'
 import { WritingStore } from './writing-store.ts'
 
@@ -107,6 +108,8 @@ async function openLocked(dir: string, segmentBytes: number, files: FilePort, lo
     // A creation that was cut short, by whoever, may have left names that are in no folder on the disk yet.
     if (recovery.head.size === 0) await syncFolders(files, dir)
     await sealFinished(files, recovery.segments)
+    await removeLeftovers(files, dir)
+    await archiveOf(files, dir, false).removeLeftovers()
     const end = { segments: recovery.segments, byte: recovery.live?.length ?? 0, head: recovery.head, damage: null }
     const overlay = index === null ? await loadOverlay(files, end, 0, LASTING_GENERATION) : null
     const position = (await index?.position()) ?? null

@@ -123,6 +123,15 @@ export class Overlay {
     this.#from = this.#generations[0]?.first_seq ?? this.#before
   }
 
+  /** Lines of this segment begin elsewhere since. */
+  move(segment: number, to: (byte: number) => number): void {
+    for (const { runs } of this.#generations) {
+      for (const [i, run] of runs.entries()) {
+        if (run.segment.first_seq === segment) runs[i] = { ...run, byte: to(run.byte), end: to(run.end) }
+      }
+    }
+  }
+
   /** Position of the record with this run_id. */
   findRun(run_id: string): number | undefined {
     for (const generation of this.#generations) {

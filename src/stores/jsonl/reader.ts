@@ -6,13 +6,13 @@ import { LedgerError } from '../../ledger/errors.ts'
 import { fitsFilter, indexedName, isEmptyFilter } from '../../ledger/filter.ts'
 import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
 import type { RecordHeader } from '../../verify/header.ts'
-import { entryOfLine, headerOfLine } from './checked-line.ts'
+import { entryOfLine, headerOfLine, isWithheld } from './checked-line.ts'
 import type { LedgerEnd } from './end.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { indexMismatch } from './index-db.ts'
 import type { LedgerIndex } from './ledger-index.ts'
-import { readPlaces } from './places.ts'
+import { findLine, isLineOf, readPlaces } from './places.ts'
 import { scan } from './scan.ts'
 import type { StartPlace } from './scan.ts'
 
@@ -207,13 +207,22 @@ export class Reader {
       const page = places.next(CHUNK_RECORDS, CHUNK_BYTES)
       if (page.length === 0) return
       const lines = await readPlaces(this.#parts.files, end.segments, page)
-      yield page.map(({ seq }, i) => {
-        const line = lines[i] as Buffer
+      const found: FoundLine[] = []
+      for (const [i, { seq, segment }] of page.entries()) {
+        const line = isLineOf(lines[i] as Buffer, seq) ? (lines[i] as Buffer) : await this.#strayed(segment, seq, end)
         const header = headerOfLine(line, 0, line.length)
-        if (header === null || header.seq !== seq || !fits(selection.filter, header, line)) throw indexMismatch(`position ${seq}`)
-        return { seq, line }
-      })
+        if (header === null || !fitsAsIndexed(selection.filter, header, line)) throw indexMismatch(`position ${seq}`)
+        found.push({ seq, line })
+      }
+      yield found
     }
+  }
+
+  /** The segment was rewritten since the index noted the place. */
+  async #strayed(segment: number, seq: number, end: LedgerEnd): Promise<Buffer> {
+    const line = await findLine(this.#parts.files, end.segments, segment, seq)
+    this.#parts.index?.strayed(segment)
+    return line
   }
 
   async *#scanned(
@@ -255,6 +264,16 @@ function fits(filter: RecordFilter, header: RecordHeader, line: Buffer): boolean
   if (filter.provider === undefined && filter.model === undefined) return fitsFilter(filter, header, null, null)
   const { provider_name, model_name } = entryOfLine(line, 0, line.length)
   return fitsFilter(filter, header, indexedName(provider_name), indexedName(model_name))
+}
+
+/** What an entry that is withheld once said, the index remembers. */
+function fitsAsIndexed(filter: RecordFilter, header: RecordHeader, line: Buffer): boolean {
+  return isWithheld(line, 0, line.length) ? fitsFilter(withoutNames(filter), header, null, null) : fits(filter, header, line)
+}
+
+function withoutNames(filter: RecordFilter): RecordFilter {
+  const { provider, model, ...others } = filter
+  return provider === undefined && model === undefined ? filter : others
 }
 
 function valueOf(column: TallyColumn, line: Buffer): string | null {

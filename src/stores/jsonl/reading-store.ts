@@ -16,6 +16,7 @@ import type {
   TallyColumn,
   TreeFiles,
 } from '../../ledger/store.ts'
+import type { EntryUpkeep } from '../../ledger/upkeep.ts'
 import { cutSegments } from './audit-range.ts'
 import { auditSegments } from './audit.ts'
 import { findEnd } from './end.ts'
@@ -32,6 +33,7 @@ import type { Found } from './lookups.ts'
 import { LASTING_GENERATION } from './overlay.ts'
 import { Reader } from './reader.ts'
 import type { StartPlace } from './scan.ts'
+import { readingUpkeep } from './upkeep.ts'
 import { watchSegments } from './watching.ts'
 
 /** Ends of earlier readings: whoever follows a ledger goes on from one of them. */
@@ -86,6 +88,7 @@ export class ReadingStore implements Store {
   readonly replica: ReplicaMark
   readonly snapshots: SnapshotFiles
   readonly dataKeys: DataKeyFile
+  readonly upkeep?: EntryUpkeep
   readonly location: string
   readonly #parts: ReadingParts
   readonly #ends: EndTracker
@@ -101,6 +104,7 @@ export class ReadingStore implements Store {
     this.replica = replicaOf(parts.files, dir, true)
     this.snapshots = snapshotsOf(parts.files, dir, true)
     this.dataKeys = dataKeysOf(parts.files, dir, true)
+    if (dir !== null) this.upkeep = readingUpkeep(parts.files, dir, () => this.#assertOpen())
     this.#ends = new EndTracker(parts.files, parts.list)
     this.#reader = new Reader({
       location: parts.location,
@@ -193,9 +197,8 @@ export class ReadingStore implements Store {
     this.#assertOpen()
     const { files, isLedger, list, location } = this.#parts
     try {
-      const segments = await list()
       await auditSegments(
-        { files, segments, ownEnd: null, isWriterAtWork: async () => isLedger && isWriterAtWork(location), isLedger },
+        { files, list, ownEnd: null, isWriterAtWork: async () => isLedger && isWriterAtWork(location), isLedger },
         sink,
         signal,
         range,

@@ -4,7 +4,7 @@ import { seqOfLine } from '../../ledger/line-seq.ts'
 import { splitLine } from '../../verify/record.ts'
 import { damagedLine } from './checked-line.ts'
 import type { LedgerEnd } from './end.ts'
-import type { FilePort } from './files.ts'
+import type { FilePort, OpenFile } from './files.ts'
 import { readFully } from './files.ts'
 import type { Segment } from './layout.ts'
 import { backwardLines, forwardLines } from './lines.ts'
@@ -56,22 +56,22 @@ export async function* scan(
 ): AsyncGenerator<Scanned, void, undefined> {
   const { from, before, reverse } = range
   if (from >= before) return
-  const believed = place !== null && (await isThere(files, end, place)) ? place : null
   // An empty last one promises a position that the one before may have gone past.
   const filled = end.byte === 0 ? end.segments.slice(0, -1) : end.segments
   const segments = filled.filter((segment, i) => segment.first_seq < before && (filled[i + 1]?.first_seq ?? Infinity) > from)
   let expected = reverse ? end.head.size - 1 : 0
-  for (const segment of reverse ? segments.toReversed() : segments) {
-    const isLast = segment === end.segments.at(-1)
-    const isPlaced = believed?.segment === segment.first_seq
-    // Only the segment that the reading begins in can be entered elsewhere than at its border.
-    if (believed !== null && (reverse ? segment.first_seq > believed.segment : segment.first_seq < believed.segment)) continue
+  const ordered = reverse ? segments.toReversed() : segments
+  for (const segment of ordered) {
     const file = await files.open(segment.path, 'read')
     try {
-      const size = isLast ? end.byte : await file.size()
-      const first = isPlaced && !reverse ? believed.byte : 0
-      const last = isPlaced && reverse ? believed.byte : size
-      if (isPlaced) expected = reverse ? believed.seq - 1 : believed.seq
+      // Only the segment that the reading begins in can be entered elsewhere than at its border.
+      const mayEnter = segment === ordered[0] && place?.segment === segment.first_seq
+      // Looked at in the file that is read: another one may get its name at any time.
+      const entered = mayEnter && (await isThere(file, segment, end, place)) ? place : null
+      const size = segment === end.segments.at(-1) ? await endIn(file, end) : await file.size()
+      const first = entered !== null && !reverse ? entered.byte : 0
+      const last = entered !== null && reverse ? entered.byte : size
+      if (entered !== null) expected = reverse ? entered.seq - 1 : entered.seq
       else if (!reverse) expected = segment.first_seq
       const lines = reverse ? backwardLines(file, first, last) : forwardLines(file, first, last)
       for (;;) {
@@ -127,20 +127,30 @@ function linesWithin({ bytes, base, ends }: Lines, { from, before, reverse }: Sc
   return { found, isPast: false, damagedAt: null, expected }
 }
 
-async function isThere(files: FilePort, end: LedgerEnd, { seq, segment, byte }: StartPlace): Promise<boolean> {
-  const found = end.segments.find(({ first_seq }) => first_seq === segment)
-  if (found === undefined) return false
-  const file = await files.open(found.path, 'read')
-  try {
-    const first = Math.max(0, byte - 1)
-    const bytes = Buffer.alloc(LINE_START_BYTES)
-    const read = await readFully(file, bytes, first)
-    const start = byte - first
-    if (byte > 0 && bytes[0] !== 0x0a) return false
-    // Behind the last record is a place as well: nothing begins there yet.
-    if (read === start) return found === end.segments.at(-1) && byte === end.byte && seq === end.head.size
-    return seqOfLine(bytes, start, read) === seq
-  } finally {
-    await file.close()
-  }
+/** Mostly enough for the last line. Bytes. */
+const LAST_BYTES = 16_384
+
+/**
+ * Where to stop in the file that held the ledger's end. Since that was looked up the segment may have been sealed and
+ * rewritten: then all of it counts, and what was not there yet is known by its position.
+ */
+async function endIn(file: OpenFile, { byte, head, damage }: LedgerEnd): Promise<number> {
+  if (damage !== null) return byte
+  const { value } = await backwardLines(file, 0, byte, LAST_BYTES).next()
+  if (typeof value !== 'object') return file.size()
+  const { bytes, base, ends } = value
+  const start = (ends.at(-2) ?? -1) + 1
+  const isLast = base + (ends.at(-1) ?? 0) + 1 === byte && bytes.toString('latin1', start + 9, start + 73) === head.hash
+  return isLast ? byte : file.size()
+}
+
+async function isThere(file: OpenFile, segment: Segment, end: LedgerEnd, { seq, byte }: StartPlace): Promise<boolean> {
+  const first = Math.max(0, byte - 1)
+  const bytes = Buffer.alloc(LINE_START_BYTES)
+  const read = await readFully(file, bytes, first)
+  const start = byte - first
+  if (byte > 0 && bytes[0] !== 0x0a) return false
+  // Behind the last record is a place as well: nothing begins there yet.
+  if (read === start) return segment === end.segments.at(-1) && byte === end.byte && seq === end.head.size
+  return seqOfLine(bytes, start, read) === seq
 }

@@ -36,6 +36,7 @@ import type { Recovered, Recovery } from './recovery.ts'
 import type { StartPlace } from './scan.ts'
 import type { Segment } from './layout.ts'
 import { SegmentWriter } from './segment-writer.ts'
+import { JsonlUpkeep } from './upkeep.ts'
 
 export interface WritingParts {
   readonly files: FilePort
@@ -68,6 +69,7 @@ export class WritingStore implements Store {
   readonly replica: ReplicaMark
   readonly snapshots: SnapshotFiles
   readonly dataKeys: DataKeyFile
+  readonly upkeep: JsonlUpkeep
   readonly atExit?: ExitAppender
   readonly #parts: WritingParts
   readonly #writer: SegmentWriter
@@ -101,6 +103,14 @@ export class WritingStore implements Store {
       index,
       nearby: (seq) => this.#nearby(seq),
       isAcknowledged: true,
+    })
+    this.upkeep = new JsonlUpkeep({
+      files,
+      dir,
+      index,
+      known: this.#known,
+      segments: () => ({ all: this.#writer.segments, live: this.segment, size: this.#head.size }),
+      assertOpen: () => this.#assertOpen(),
     })
     if (parts.canBlock) {
       this.atExit = {
@@ -259,13 +269,15 @@ export class WritingStore implements Store {
   async audit(sink: AuditSink, signal?: AbortSignal, range?: AuditRange): Promise<void> {
     this.#assertOpen()
     const { files, dir } = this.#parts
-    const { segments, byte } = this.#end()
+    // As they lie there, not as they are remembered: one that is missing or was put there is for the verifier to see.
+    const list = async (): Promise<readonly Segment[]> => {
+      const listed = await listSegments(files, dir)
+      const live = this.#writer.segment?.first_seq ?? -1
+      return listed.filter(({ first_seq }) => first_seq <= live)
+    }
+    const ownEnd = ({ first_seq }: Segment): number | null => (first_seq === this.#writer.segment?.first_seq ? this.#writer.length : null)
     try {
-      // As they lie there, not as they are remembered: one that is missing or was put there is for the verifier to see.
-      const live = segments.at(-1)?.first_seq ?? -1
-      const listed = (await listSegments(files, dir)).filter(({ first_seq }) => first_seq <= live)
-      const ownEnd = listed.at(-1)?.first_seq === live ? byte : null
-      await auditSegments({ files, segments: listed, ownEnd, isWriterAtWork: async () => true, isLedger: true }, sink, signal, range)
+      await auditSegments({ files, list, ownEnd, isWriterAtWork: async () => true, isLedger: true }, sink, signal, range)
     } catch (error) {
       if (signal?.aborted === true) throw error
       throw asFileError(error, `reading ${dir}`)
@@ -284,6 +296,8 @@ export class WritingStore implements Store {
   }
 
   async #close(): Promise<void> {
+    // A segment must not be renamed once somebody else has the lock.
+    await this.upkeep.settle()
     // What a failed batch left is taken back now if it can be; else the next opening finds it, whole appends or torn.
     await this.#inTurn(() => this.#writer.settle()).catch(() => {})
     this.dataKeys.close()
