@@ -1,7 +1,9 @@
 /** A ledger in the memory of one process, gone when it ends: for tests, and to try things out. The plainest reading of the port. */
 import { LedgerError } from '../ledger/errors.ts'
-import { fitsFilter } from '../ledger/filter.ts'
+import { contentBytes, lineWithEntry, lineWithoutEntry } from '../ledger/entry-lines.ts'
+import { fitsFilter, indexedNames } from '../ledger/filter.ts'
 import { hintsUntil } from '../ledger/hints.ts'
+import { archiveInMemory } from '../ledger/archive-folder.ts'
 import { replicaInMemory } from '../ledger/replica-mark.ts'
 import { snapshotsInMemory } from '../ledger/snapshot-files.ts'
 import type {
@@ -16,21 +18,26 @@ import type {
   StoreState,
   TallyColumn,
 } from '../ledger/store.ts'
+import type { EntryUpkeep } from '../ledger/upkeep.ts'
 import { GENESIS, type RecordHeader } from '../verify/header.ts'
-import { formatLine } from '../verify/record.ts'
+import { union } from '../verify/ranges.ts'
+import { formatLine, splitLine } from '../verify/record.ts'
 import { treeInMemory } from './tree/tree-in-memory.ts'
 
+/** All that is not readonly comes and goes with the entry. */
 interface Kept {
-  readonly line: Uint8Array
+  line: Uint8Array
   readonly header: RecordHeader
   readonly hash: string
-  readonly provider: string | null
-  readonly model: string | null
+  provider: string | null
+  model: string | null
 }
 
 const CHUNK_RECORDS_MAX = 256
 const CHUNK_BYTES_MAX = 1024 * 1024
 const utf8 = new TextEncoder()
+
+const bytesOf = (kept: readonly Kept[]): number => kept.reduce((sum, { line }) => sum + line.length + 1, 0)
 
 /** Opens an empty ledger in memory. Closing keeps what is in it, for whoever still holds it, and refuses everything else. */
 export function openMemoryStore(): Store {
@@ -38,7 +45,6 @@ export function openMemoryStore(): Store {
   const seqOfRun = new Map<string, number>()
   const versionOfStream = new Map<string, number>()
   const watchers = new Set<() => void>()
-  let bytes = 0
   let closed = false
 
   function assertOpen(): void {
@@ -55,7 +61,7 @@ export function openMemoryStore(): Store {
     return fitsFilter(filter, record.header, record.provider, record.model)
   }
 
-  /** All records that the selection takes at this moment. Nothing is ever changed or removed, so positions stay true. */
+  /** All records that the selection takes at this moment. Nothing is ever moved or removed, so positions stay true. */
   function* select({ filter, from, before, reverse, limit }: Selection): Generator<Kept> {
     const end = Math.min(before, kept.length)
     let left = limit
@@ -73,13 +79,13 @@ export function openMemoryStore(): Store {
     seqOfRun.set(header.run_id, kept.length)
     versionOfStream.set(header.stream, header.stream_version)
     kept.push({ line, header, hash, provider, model })
-    bytes += line.length + 1
   }
 
   return {
     tree: treeInMemory(),
     replica: replicaInMemory(),
     snapshots: snapshotsInMemory(),
+    upkeep: upkeepInMemory(kept, assertOpen),
     kind: 'memory',
     location: 'memory:',
     readOnly: false,
@@ -157,7 +163,7 @@ export function openMemoryStore(): Store {
 
     async describe() {
       assertOpen()
-      return { kind: 'memory', bytes }
+      return { kind: 'memory', bytes: bytesOf(kept) }
     },
 
     async audit(sink: AuditSink, signal?: AbortSignal, { from, before }: AuditRange = { from: 0, before: Infinity }): Promise<void> {
@@ -175,6 +181,63 @@ export function openMemoryStore(): Store {
 
     async close() {
       closed = true
+    },
+  }
+}
+
+/** Some hundred records a step, so that whoever reads has a turn in between. */
+const STEP_RECORDS = 256
+
+function upkeepInMemory(kept: readonly Kept[], assertOpen: () => void): EntryUpkeep {
+  const archive = archiveInMemory()
+
+  return {
+    archive,
+
+    async *withhold(positions, { erase = false } = {}) {
+      assertOpen()
+      let step = { records: 0, bytes: 0 }
+      for (const { first, last } of union(positions)) {
+        for (let seq = first; seq <= last && seq < kept.length; seq++) {
+          const record = kept[seq]!
+          if (erase) record.provider = record.model = null
+          const slices = splitLine(record.line)
+          const bytes = slices === null ? 0 : contentBytes(slices)
+          if (slices === null || bytes === 0) continue
+          record.line = lineWithoutEntry(record.line, 0, slices)
+          step = { records: step.records + 1, bytes: step.bytes + bytes }
+          if (step.records < STEP_RECORDS) continue
+          yield step
+          step = { records: 0, bytes: 0 }
+          assertOpen()
+        }
+      }
+      if (step.records > 0) yield step
+    },
+
+    async *restore(entries) {
+      assertOpen()
+      for await (const chunk of entries) {
+        assertOpen()
+        const step = { records: 0, bytes: 0 }
+        for (const entry of chunk) {
+          const record = kept[entry.seq]
+          const slices = record === undefined ? null : splitLine(record.line)
+          if (record === undefined || slices === null || contentBytes(slices) > 0) continue
+          record.line = lineWithEntry(record.line, 0, slices, entry)
+          Object.assign(record, indexedNames(entry.entry_text))
+          step.records++
+          step.bytes += entry.salt.length + Buffer.byteLength(entry.entry_text)
+        }
+        if (step.records > 0) yield step
+      }
+    },
+
+    async reclaim() {
+      assertOpen()
+      let bytes = bytesOf(kept)
+      for await (const file of archive.list('')) bytes += file.bytes
+      return { bytes_before: bytes, bytes_after: bytes, left: [] }
     },
   }
 }

@@ -121,6 +121,7 @@ export function faultyStore(inner: Store): FaultyStore {
     tree: inner.tree,
     replica: inner.replica,
     snapshots: inner.snapshots,
+    ...(inner.upkeep === undefined ? {} : { upkeep: inner.upkeep }),
     ...(inner.atExit === undefined ? {} : { atExit: inner.atExit }),
     seen,
     plan: (call, ...faults) => void plans[call].push(...faults),

@@ -4,6 +4,7 @@
  *     for (const { name, run } of storeContract({ open, reopen, capabilities })) test(name, run)
  */
 import { appendCases, stateCases } from './contract/append-cases.ts'
+import { archiveCases } from './contract/archive-cases.ts'
 import { conditionCases } from './contract/condition-cases.ts'
 import { contractCase, type ContractCase, type Scenario, type StoreUnderTest } from './contract/bench.ts'
 import { faultCases } from './contract/fault-cases.ts'
@@ -19,6 +20,7 @@ import { subscriptionCases } from './contract/subscription-cases.ts'
 import { raceCases } from './contract/race-cases.ts'
 import { projectionCases, snapshotCases } from './contract/snapshot-cases.ts'
 import { treeCases } from './contract/tree-cases.ts'
+import { upkeepCases } from './contract/upkeep-cases.ts'
 import { viewCases } from './contract/view-cases.ts'
 
 /** By what they are about: first the port alone, then the whole ledger on the store. */
@@ -33,6 +35,8 @@ const AREAS: readonly (readonly [area: string, scenarios: readonly Scenario[]])[
   ['store tree', treeCases],
   ['store replica', replicaCases],
   ['store snapshots', snapshotCases],
+  ['store archive', archiveCases],
+  ['store upkeep', upkeepCases],
   ['ledger record', recordCases],
   ['ledger idempotency', idempotencyCases],
   ['ledger streams', streamCases],

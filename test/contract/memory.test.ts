@@ -4,7 +4,7 @@ import { storeContract } from '../../src/testing/index.ts'
 
 const cases = storeContract({
   open: async () => openMemoryStore(),
-  capabilities: { persistent: false, secondWriter: null, readersBesideWriter: false, segments: false },
+  capabilities: { persistent: false, secondWriter: null, readersBesideWriter: false, segments: false, upkeep: { keepsNames: true } },
 })
 
 for (const { name, run } of cases) test(name, run)

@@ -21,6 +21,8 @@ export interface StoreCapabilities {
   readonly readersBesideWriter: boolean
   /** The store keeps segments, and heeds `segmentBytes` and `newSegment`. */
   readonly segments: boolean
+  /** Entries can be taken away and put back: the store has `upkeep`. `keepsNames`: they are then still found by provider and model. */
+  readonly upkeep?: { readonly keepsNames: boolean }
 }
 
 /** A store as its author hands it to the contract. */
