@@ -38,6 +38,7 @@ import type { Sessions } from './sessions.ts'
 import { snapshotsInTable } from './snapshots.ts'
 import { replicaInTable, treeInTables } from './tree.ts'
 import type { TreeAccess } from './tree.ts'
+import { PostgresUpkeep } from './upkeep.ts'
 import { Appending } from './appending.ts'
 import { readState } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
@@ -70,6 +71,7 @@ class PostgresStore implements Store {
   readonly atExit: ExitAppender
   readonly replica: ReplicaMark
   readonly snapshots: SnapshotFiles
+  readonly upkeep: PostgresUpkeep
   readonly #sessions: Sessions
   readonly #place: LedgerPlace
   readonly #appending: Appending
@@ -97,6 +99,7 @@ class PostgresStore implements Store {
     this.tree = treeInTables(access)
     this.replica = replicaInTable(access)
     this.snapshots = snapshotsInTable(access)
+    this.upkeep = new PostgresUpkeep(access, sessions)
   }
 
   #assertWritable(): void {

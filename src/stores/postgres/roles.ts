@@ -27,13 +27,17 @@ function grants(name: (role: LedgerRole) => string, schema: string): string[] {
     `GRANT USAGE ON SCHEMA ${schema} TO ${all}`,
     `GRANT SELECT ON schema_version, ledgers, heads, run_keys, tree_hashes, ledger_texts, audit_headers TO ${all}`,
     `GRANT EXECUTE ON FUNCTION read_state(integer, text[], text[]), default_partition_rows() TO ${all}`,
-    `GRANT SELECT ON audit_log, audit_records, snapshots TO ${seeing}`,
+    `GRANT SELECT ON audit_log, audit_records, snapshots, entry_files, entry_pieces TO ${seeing}`,
     `GRANT SELECT (${HEADER_COLUMNS}) ON audit_log TO ${name('auditor')}`,
     // Records come in by one function; what is derived from them is nobody's truth.
     `GRANT EXECUTE ON FUNCTION append_records(${APPEND_TYPES}), lock_state(integer, text[], text[]), confirm_state(integer),
       ensure_partitions(timestamptz, integer) TO ${name('writer')}`,
     `GRANT INSERT, UPDATE, DELETE ON tree_hashes, ledger_texts, snapshots TO ${name('writer')}`,
-    `GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz, integer) TO ${name('retention')}`,
+    `GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz, integer), withhold_entries(integer, bigint[], bigint[], boolean, bigint),
+      restore_entries(integer, bigint[], text[], text[], text[], text[]), rewrite_table(text, bigint), upkeep_holder(xid8),
+      renew_statistics() TO ${name('retention')}`,
+    `GRANT INSERT, UPDATE, DELETE ON entry_files, entry_pieces TO ${name('retention')}`,
+    `GRANT SELECT, DELETE ON upkeep_due TO ${name('retention')}`,
   ]
 }
 
