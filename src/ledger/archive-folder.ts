@@ -2,8 +2,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import type { ArchiveFile, ArchiveStore, WrittenFile } from './archive.ts'
+import { basename, dirname, join } from 'node:path'
+import { requireArchiveName, requireArchivePrefix, requireRange } from './archive.ts'
+import type { ArchiveContent, ArchiveFile, ArchiveStore, ByteRange, WrittenFile } from './archive.ts'
 import { syncFolder } from './durable-file.ts'
 import { asStorageError, isMissing, LedgerError } from './errors.ts'
 
@@ -11,19 +12,6 @@ import { asStorageError, isMissing, LedgerError } from './errors.ts'
 const READ_BYTES = 262_144
 /** What is being written has a name that no archive file has. */
 const PART = /^\.part-[0-9a-f]{12}$/
-const NAME = /^[a-z0-9][a-z0-9._-]{0,199}$/
-
-/** A name becomes a path, so nothing else may be in it. @throws RangeError */
-export function requireArchiveName(name: string): void {
-  if (!NAME.test(name)) throw new RangeError(`${JSON.stringify(name)} is no name of an archive file: a-z, 0-9, ., _ and -, at most 200`)
-}
-
-function requireRange(range: { readonly start: number; readonly end: number } | undefined): void {
-  if (range === undefined) return
-  const { start, end } = range
-  if (!(Number.isSafeInteger(start) && Number.isSafeInteger(end) && 0 <= start && start <= end))
-    throw new RangeError(`no range of bytes: ${start} to ${end}`)
-}
 
 function taken(location: string, name: string): LedgerError {
   return new LedgerError('already_exists', `${location} has another file ${name} already: archive files are written once`, {
@@ -74,21 +62,23 @@ class Folder implements FolderArchive {
 
   #path(name: string): string {
     requireArchiveName(name)
-    return join(this.location, name)
+    return join(this.location, ...name.split('/'))
   }
 
-  async write(name: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<WrittenFile> {
+  async write(name: string, content: ArchiveContent, size?: number): Promise<WrittenFile> {
     const path = this.#path(name)
     if (this.#readOnly) return refuse(this.location)
     const part = `.part-${randomBytes(6).toString('hex')}`
+    const folder = dirname(path)
+    const aside = join(folder, part)
     this.#parts.add(part)
-    const aside = join(this.location, part)
     try {
-      await this.#make()
+      await this.#make(folder)
       const written = await writeAll(aside, content)
+      requireSize(name, written.bytes, size)
       // Crash point: a part without a name, which the next opening removes.
       await this.#name(aside, path, name, written)
-      await syncFolder(this.location)
+      await syncFolder(folder)
       return written
     } catch (error) {
       throw asArchiveError(error, `writing ${name} in ${this.location}`)
@@ -98,14 +88,12 @@ class Folder implements FolderArchive {
     }
   }
 
-  async #make(): Promise<void> {
-    try {
-      await mkdir(this.location)
-    } catch (error) {
-      if ((error as { code?: unknown }).code === 'EEXIST') return
-      throw error
+  async #make(folder: string): Promise<void> {
+    if ((await mkdir(folder, { recursive: true })) === undefined) return
+    for (let made = folder; ; made = dirname(made)) {
+      await syncFolder(dirname(made))
+      if (made === this.location) return
     }
-    await syncFolder(dirname(this.location))
   }
 
   /** Never over a file that is there. */
@@ -124,9 +112,9 @@ class Folder implements FolderArchive {
     }
   }
 
-  async *read(name: string, range?: { readonly start: number; readonly end: number }): AsyncGenerator<Uint8Array, void, undefined> {
+  async *read(name: string, range?: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
     const path = this.#path(name)
-    requireRange(range)
+    if (range !== undefined) requireRange(range)
     let handle: FileHandle | null = null
     try {
       handle = await open(path, 'r')
@@ -144,7 +132,8 @@ class Folder implements FolderArchive {
   async stat(name: string): Promise<ArchiveFile | null> {
     const path = this.#path(name)
     try {
-      return { name, bytes: (await stat(path)).size }
+      const facts = await stat(path)
+      return facts.isFile() ? { name, bytes: facts.size } : null
     } catch (error) {
       if (isMissing(error)) return null
       throw asStorageError(error, `looking for ${name} in ${this.location}`)
@@ -152,16 +141,18 @@ class Folder implements FolderArchive {
   }
 
   async *list(prefix: string): AsyncGenerator<ArchiveFile, void, undefined> {
+    requireArchivePrefix(prefix)
     for (const name of await this.#names()) {
-      if (!name.startsWith(prefix) || !NAME.test(name)) continue
+      if (!name.startsWith(prefix) || basename(name).startsWith('.')) continue
       const file = await this.stat(name)
       if (file !== null) yield file
     }
   }
 
+  /** Relative, with `/`; folders too. */
   async #names(): Promise<string[]> {
     try {
-      return await readdir(this.location)
+      return (await readdir(this.location, { recursive: true })).map((name) => name.replaceAll('\\', '/'))
     } catch (error) {
       if (isMissing(error)) return []
       throw asStorageError(error, `listing ${this.location}`)
@@ -173,18 +164,21 @@ class Folder implements FolderArchive {
     if (this.#readOnly) return refuse(this.location)
     try {
       await rm(path, { force: true })
-      await syncFolder(this.location)
+      await syncFolder(dirname(path))
     } catch (error) {
       if (!isMissing(error)) throw asStorageError(error, `removing ${name} in ${this.location}`)
     }
   }
 
   async removeLeftovers(): Promise<void> {
-    const left = (await this.#names()).filter((name) => PART.test(name) && !this.#parts.has(name))
+    const left = (await this.#names()).filter((name) => PART.test(basename(name)) && !this.#parts.has(basename(name)))
     if (left.length === 0) return
     try {
-      for (const name of left) await rm(join(this.location, name), { force: true })
-      await syncFolder(this.location)
+      for (const name of left) {
+        const path = join(this.location, name)
+        await rm(path, { force: true })
+        await syncFolder(dirname(path))
+      }
     } catch (error) {
       throw asStorageError(error, `clearing up ${this.location}`)
     }
@@ -200,7 +194,12 @@ async function isThere(path: string): Promise<boolean> {
   return (await stat(path).catch(() => null)) !== null
 }
 
-async function writeAll(path: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<WrittenFile> {
+/** @throws RangeError where there is more or less of it than was said */
+function requireSize(name: string, bytes: number, size: number | undefined): void {
+  if (size !== undefined && bytes !== size) throw new RangeError(`the content of ${name} has ${bytes} bytes, and ${size} were announced`)
+}
+
+async function writeAll(path: string, content: ArchiveContent): Promise<WrittenFile> {
   const digest = createHash('sha256')
   let bytes = 0
   const handle = await open(path, 'wx')
@@ -245,12 +244,13 @@ export function archiveInMemory(location = 'memory:', readOnly = false): FolderA
   return {
     location,
 
-    async write(name, content) {
+    async write(name, content, size) {
       requireArchiveName(name)
       if (readOnly) return refuse(location)
       const chunks: Uint8Array[] = []
       for await (const chunk of content instanceof Uint8Array ? [content] : content) chunks.push(Uint8Array.from(chunk))
       const bytes = Buffer.concat(chunks)
+      requireSize(name, bytes.length, size)
       const there = files.get(name)
       if (there !== undefined && !bytes.equals(there)) throw taken(location, name)
       files.set(name, bytes)
@@ -259,7 +259,7 @@ export function archiveInMemory(location = 'memory:', readOnly = false): FolderA
 
     async *read(name, range) {
       requireArchiveName(name)
-      requireRange(range)
+      if (range !== undefined) requireRange(range)
       const bytes = files.get(name)
       if (bytes === undefined) throw notThere(location, name)
       const { start, end } = range ?? { start: 0, end: bytes.length }
@@ -274,6 +274,7 @@ export function archiveInMemory(location = 'memory:', readOnly = false): FolderA
     },
 
     async *list(prefix) {
+      requireArchivePrefix(prefix)
       for (const [name, { length }] of files) if (name.startsWith(prefix)) yield { name, bytes: length }
     },
 

@@ -227,7 +227,10 @@ function upkeepInMemory(kept: readonly Kept[], assertOpen: () => void): EntryUpk
           const slices = record === undefined ? null : splitLine(record.line)
           if (record === undefined || slices === null || contentBytes(slices) > 0) continue
           record.line = lineWithEntry(record.line, 0, slices, entry)
-          Object.assign(record, indexedNames(entry.entry_text))
+          // What was archived alone is still known.
+          const names = indexedNames(entry.entry_text)
+          record.provider ??= names.provider
+          record.model ??= names.model
           step.records++
           step.bytes += entry.salt.length + Buffer.byteLength(entry.entry_text)
         }

@@ -27,7 +27,13 @@ describe.skipIf(postgresMissing !== null)('PostgreSQL', () => {
   const cases = storeContract({
     open: async () => open(await nextUrl(), {}),
     reopen: async ({ location }, { readOnly = false }) => open(urls.get(location)!, { readOnly, create: false }),
-    capabilities: { persistent: true, secondWriter: 'serialised', readersBesideWriter: true, segments: false },
+    capabilities: {
+      persistent: true,
+      secondWriter: 'serialised',
+      readersBesideWriter: true,
+      segments: false,
+      upkeep: { keepsNames: true },
+    },
     effort: scale(1, 5),
   })
   for (const { name, run } of cases) test(name, run)

@@ -9,7 +9,13 @@ describe.each(['node:sqlite', 'better-sqlite3'] as const)('SQLite by %s', (drive
   const cases = storeContract({
     open: async () => openSqliteStore(join(tempDir(), 'ledger.db'), { driver, readOnly: false, create: true }),
     reopen: async ({ location }, { readOnly = false }) => openSqliteStore(location, { driver, readOnly, create: false }),
-    capabilities: { persistent: true, secondWriter: 'serialised', readersBesideWriter: true, segments: false },
+    capabilities: {
+      persistent: true,
+      secondWriter: 'serialised',
+      readersBesideWriter: true,
+      segments: false,
+      upkeep: { keepsNames: true },
+    },
     effort: scale(1, 5),
   })
   for (const { name, run } of cases) test(name, run)

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import type { Range } from '../../verify/ranges.ts'
 import type { Database } from '../sql/driver.ts'
-import { seqOfLine } from './checked-line.ts'
+import { seqOfLine } from '../../ledger/line-seq.ts'
 import { readPosition, writeMeta } from './index-db.ts'
 import { segmentAt } from './layout.ts'
 import { BLOCK_BYTES, LineCutter } from './lines.ts'

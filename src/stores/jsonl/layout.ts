@@ -184,6 +184,8 @@ export function snapshotsOf(files: FilePort, dir: string | null, readOnly: boole
 export function dataKeysOf(files: FilePort, dir: string | null, readOnly: boolean): DataKeyFile {
   if (dir === null || files !== nodeFiles) return { ...dataKeysInMemory(readOnly), close: () => {} }
   return dataKeysIn(join(dir, KEYS_FILE), readOnly)
+}
+
 /** Where archive files lie in the ledger itself; on a disk that a test has made up, in memory. */
 export function archiveOf(files: FilePort, dir: string, readOnly: boolean): FolderArchive {
   const folder = join(dir, ENTRIES)

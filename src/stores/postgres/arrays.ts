@@ -6,9 +6,16 @@
 /** PostgreSQL counts µs from 2000-01-01. */
 export const POSTGRES_EPOCH_US = 946_684_800_000_000n
 
+const BYTEA_OID = 17
 const TEXT_OID = 25
 /** Dimensions, nulls, type of element, length, lower bound; 32 bits each. */
 const HEADER_BYTES = 20
+
+function writeHeader(buffer: Buffer, count: number, hasNulls: boolean, oid: number): number {
+  let at = 0
+  for (const part of [1, hasNulls ? 1 : 0, oid, count, 1]) at = buffer.writeInt32BE(part, at)
+  return at
+}
 
 /** `text[]` */
 export function textArray(values: readonly (string | null)[]): Buffer {
@@ -19,8 +26,7 @@ export function textArray(values: readonly (string | null)[]): Buffer {
     else bytes += Buffer.byteLength(value)
   }
   const buffer = Buffer.allocUnsafe(bytes)
-  let at = 0
-  for (const part of [1, hasNulls ? 1 : 0, TEXT_OID, values.length, 1]) at = buffer.writeInt32BE(part, at)
+  let at = writeHeader(buffer, values.length, hasNulls, TEXT_OID)
   for (const value of values) {
     if (value === null) {
       at = buffer.writeInt32BE(-1, at)
@@ -29,6 +35,18 @@ export function textArray(values: readonly (string | null)[]): Buffer {
     const written = buffer.write(value, at + 4)
     buffer.writeInt32BE(written, at)
     at += 4 + written
+  }
+  return buffer
+}
+
+/** `bytea[]` */
+export function byteaArray(values: readonly Uint8Array[]): Buffer {
+  const buffer = Buffer.allocUnsafe(values.reduce((sum, { length }) => sum + 4 + length, HEADER_BYTES))
+  let at = writeHeader(buffer, values.length, false, BYTEA_OID)
+  for (const value of values) {
+    at = buffer.writeInt32BE(value.length, at)
+    buffer.set(value, at)
+    at += value.length
   }
   return buffer
 }

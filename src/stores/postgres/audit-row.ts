@@ -3,7 +3,7 @@ import { indexedName } from '../../ledger/filter.ts'
 import { timeMicros } from '../../ledger/micros.ts'
 import type { AuditSink } from '../../ledger/store.ts'
 import type { RecordHeader } from '../../verify/header.ts'
-import { ENTRY_OPEN, HASH_OPEN, HEADER_START, SALT_OPEN, splitLine } from '../../verify/record.ts'
+import { ENTRY_OPEN, HASH_OPEN, HEADER_START, SALT_OPEN, WITHHELD, splitLine } from '../../verify/record.ts'
 import type { LineSlices } from '../../verify/record.ts'
 import { lineSql } from './schema-functions.ts'
 import type { CopiedRow } from './copy-out.ts'
@@ -117,13 +117,16 @@ export class RowAudit {
     return seq
   }
 
-  /** The quick look at a record that nobody signed and that is whole: most are as we wrote them. */
+  /** The quick look at a record that nobody signed, whole or withheld: most are as we wrote them. */
   #isAsWritten(row: CopiedRow, start: number, end: number): boolean {
     const { bytes, starts, lengths } = row
     const part = (i: number): number => (lengths[FIRST_PART + i] === -1 ? -1 : bytes.readInt32BE(starts[FIRST_PART + i]))
-    if (part(0) !== HASH_LENGTH || part(2) !== -1 || part(3) !== SALT_LENGTH) return false
+    const saltLength = part(3)
+    if (part(0) !== HASH_LENGTH || part(2) !== -1 || (saltLength !== SALT_LENGTH && saltLength !== -1)) return false
     const headerEnd = start + HEADER_START + part(1)
     if (!this.#header.holds(row, start + HEADER_START, headerEnd)) return false
+    // Of a withheld entry nobody can say which names it had.
+    if (saltLength === -1) return bytes.compare(WITHHELD, 0, WITHHELD.length, headerEnd, end) === 0
     const entryStart = headerEnd + TO_ENTRY
     const names = mayHaveNames(bytes, entryStart, end) ? findNames(bytes, entryStart, end - 1) : NO_NAMES
     return names !== undefined && isText(row, PROVIDER, names.provider) && isText(row, MODEL, names.model)

@@ -6,7 +6,7 @@ import type { LedgerPlace } from './writing.ts'
 const FIGURES = `SELECT
     (SELECT bytes FROM heads WHERE ledger_id = $1),
     (SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0) FROM pg_inherits WHERE inhparent = 'audit_log'::regclass)
-      + pg_total_relation_size('run_keys') + pg_total_relation_size('heads'),
+      + pg_total_relation_size('run_keys') + pg_total_relation_size('heads') + coalesce(pg_total_relation_size(to_regclass('entry_pieces')), 0),
     (SELECT size FROM heads WHERE ledger_id = $1),
     (SELECT count(*) FROM ledgers),
     (SELECT count(*) - 1 FROM pg_inherits WHERE inhparent = 'audit_log'::regclass),

@@ -40,6 +40,7 @@ import type { Sessions } from './sessions.ts'
 import { snapshotsInTable } from './snapshots.ts'
 import { replicaInTable, treeInTables } from './tree.ts'
 import type { TreeAccess } from './tree.ts'
+import { PostgresUpkeep } from './upkeep.ts'
 import { Appending } from './appending.ts'
 import { readState } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
@@ -73,6 +74,7 @@ class PostgresStore implements Store {
   readonly replica: ReplicaMark
   readonly snapshots: SnapshotFiles
   readonly dataKeys: DataKeyStore
+  readonly upkeep: PostgresUpkeep
   readonly #sessions: Sessions
   readonly #place: LedgerPlace
   readonly #appending: Appending
@@ -101,6 +103,7 @@ class PostgresStore implements Store {
     this.replica = replicaInTable(access)
     this.snapshots = snapshotsInTable(access)
     this.dataKeys = dataKeysInTable(access)
+    this.upkeep = new PostgresUpkeep(access, sessions)
   }
 
   #assertWritable(): void {

@@ -70,14 +70,8 @@ async function placeOf(
   const { schema, ledger, display } = target
   const version = await schemaVersion(session, schema, display)
   if (version === 0 && !create) throw notFound(display, `the schema ${schema} has no tables of a ledger`)
-  if (version < SCHEMA_VERSION) {
-    if (readOnly && version > 0)
-      throw new LedgerError(
-        'read_only',
-        `the tables in ${display} are of an older version: open the ledger for writing once, as their owner`,
-      )
-    await migrate(session, schema, display)
-  }
+  // Tables of an older version are read as they are.
+  if (version === 0 || (version < SCHEMA_VERSION && !readOnly)) await migrate(session, schema, display)
   const [known] = await session.query({ text: KNOWN }, [ledger])
   const [found, mayAppend, seesEntries] = known as (string | null)[]
   const id = found ?? (create ? (await session.query({ text: 'SELECT add_ledger($1)' }, [ledger]))[0]?.[0] : null)

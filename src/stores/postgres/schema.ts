@@ -6,6 +6,7 @@
  */
 import { APPEND_SQL, GUARDS_SQL, STATE_SQL } from './schema-functions.ts'
 import { PARTITIONS_SQL } from './schema-partitions.ts'
+import { UPKEEP_SQL } from './schema-upkeep.ts'
 
 /**
  * Text is compared byte by byte (COLLATE "C"): what two records have in common does not depend on a locale, and an index
@@ -151,5 +152,6 @@ export const MIGRATIONS: readonly ((schema: string) => string)[] = [
     [TABLES_SQL, INDEXES_SQL, COMPRESSION_SQL, VIEWS_SQL, GUARDS_SQL, PARTITIONS_SQL, STATE_SQL, APPEND_SQL]
       .join('\n')
       .replaceAll('@schema@', schema),
+  (schema) => UPKEEP_SQL.replaceAll('@schema@', schema),
 ]
 export const SCHEMA_VERSION = MIGRATIONS.length

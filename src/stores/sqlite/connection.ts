@@ -108,10 +108,8 @@ async function openAndInspect(file: string, driver: DriverName, immutable: boole
   const database = await openDatabase(file, { driver, readOnly: true, immutable, busyTimeoutMs: BLOCKING_MS })
   try {
     configure(database, 'reading')
-    const state = inspectSchema(database)
-    if (state === 'empty') throw emptyFile(file)
-    if (state === 'older')
-      throw new LedgerError('read_only', `${file} is of an older version: open it for writing once to bring it up to date`, { file })
+    // One of an older version is read as it is.
+    if (inspectSchema(database) === 'empty') throw emptyFile(file)
     return database
   } catch (error) {
     database.close()

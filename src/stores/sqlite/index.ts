@@ -34,6 +34,7 @@ import { auditDatabase } from './audit.ts'
 import { BLOCKING_MS, BUSY_TIMEOUT_MS, openLedgerDatabase, patiently, sizeOf } from './connection.ts'
 import type { SqliteStoreOptions } from './connection.ts'
 import { LINE_SQL } from './line-sql.ts'
+import { SqliteUpkeep } from './upkeep.ts'
 import { watchDatabase } from './watching.ts'
 import { appendRecords, readHead, readState } from './writing.ts'
 
@@ -64,6 +65,7 @@ class SqliteStore implements Store {
   readonly snapshots: SnapshotFiles
   readonly dataKeys: DataKeyFile
   readonly atExit: ExitAppender
+  readonly upkeep: SqliteUpkeep
   private database: Database | null
   private readonly busyTimeoutMs: number
 
@@ -77,6 +79,12 @@ class SqliteStore implements Store {
     this.snapshots = snapshotFilesIn(`${database.path}-snapshots`, this.readOnly)
     this.dataKeys = dataKeysIn(`${database.path}-keys`, this.readOnly, database.driver)
     this.busyTimeoutMs = options.busyTimeoutMs ?? BUSY_TIMEOUT_MS
+    const access = {
+      display: database.path,
+      run: <T>(work: (open: Database) => T) => this.waiting(work),
+      assertWritable: () => this.assertWritable(),
+    }
+    this.upkeep = new SqliteUpkeep(access, () => this.open(), this.busyTimeoutMs)
     // Nothing here is ever under way when other code runs: an append is one synchronous call.
     this.atExit = {
       settle: () => {},
@@ -89,7 +97,9 @@ class SqliteStore implements Store {
     return this.waiting((open) => readState(open, request))
   }
 
-  append(records: readonly SealedRecord[], expected: Head): Promise<void> {
+  async append(records: readonly SealedRecord[], expected: Head): Promise<void> {
+    // Whoever appends all the time would never let it get the lock.
+    await this.upkeep.busy
     return this.waiting((open) => appendRecords(open, records, expected))
   }
 
@@ -158,6 +168,7 @@ class SqliteStore implements Store {
     if (database === null) return
     this.database = null
     this.dataKeys.close()
+    await this.upkeep.close()
     if (!this.readOnly) {
       try {
         // So that the ledger is one file when nobody uses it. A reader may be in the way; then the next one to close does it.
@@ -175,9 +186,23 @@ class SqliteStore implements Store {
     return this.database
   }
 
+  private assertWritable(): void {
+    this.open()
+    if (this.readOnly) throw new LedgerError('read_only', `${this.location} is open for reading: open it without readOnly`)
+  }
+
   /** Runs `work` when no other process is in the way, without keeping the event loop from running meanwhile. */
-  private waiting<T>(work: (open: Database) => T): Promise<T> {
-    return patiently(this.busyTimeoutMs, () => work(this.open()))
+  private async waiting<T>(work: (open: Database) => T): Promise<T> {
+    for (;;) {
+      try {
+        return await patiently(this.busyTimeoutMs, () => work(this.open()))
+      } catch (error) {
+        // Its own thread was in the way, and for longer than anybody else may be.
+        const { busy } = this.upkeep
+        if (busy === null || !(error instanceof LedgerError) || error.code !== 'locked') throw error
+        await busy
+      }
+    }
   }
 
   private blocking<T>(work: (open: Database) => T): T {

@@ -3,13 +3,13 @@
  * index columns and the tags say is in the header too, and `audit` compares them.
  */
 import { LedgerError } from '../../ledger/errors.ts'
-import { INDEX_COLUMNS_SQL, INDEX_STATEMENTS, TAGS_TABLE_SQL } from '../sql/columns.ts'
+import { INDEX_COLUMNS, INDEX_COLUMNS_SQL, INDEX_STATEMENTS, TAGS_TABLE_SQL } from '../sql/columns.ts'
 import type { Database } from '../sql/driver.ts'
 
 /** `application_id` of the file, "CLDG": tells a ledger from other people's databases. */
 export const APPLICATION_ID = 0x434c4447
 /** `user_version` of the file. */
-export const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION = 2
 
 /**
  * What comes first in a row is read first: conditions are decided on the index columns without touching the pages of a
@@ -31,12 +31,10 @@ const RECORDS_TABLE_SQL = `CREATE TABLE records (seq INTEGER PRIMARY KEY,
  * a record instead of 8 µs; 55 µs where that journal is a file). Nothing is lost by it: the trigger fires before the
  * row, and whatever fails, the store rolls the whole append back.
  */
-const GUARDS: readonly string[] = [
+const GUARDS_OF_INSERT_AND_DELETE: readonly string[] = [
   `CREATE TRIGGER records_only_append BEFORE INSERT ON records
   WHEN NEW.seq <> (SELECT coalesce(max(seq), -1) + 1 FROM records) OR EXISTS (SELECT 1 FROM records WHERE run_id = NEW.run_id)
   BEGIN SELECT RAISE(FAIL, 'a ledger only grows: the next seq, and a run_id that is not there yet'); END`,
-  `CREATE TRIGGER records_no_update BEFORE UPDATE ON records
-  BEGIN SELECT RAISE(ABORT, 'a ledger is append-only: records are not changed'); END`,
   `CREATE TRIGGER records_no_delete BEFORE DELETE ON records
   BEGIN SELECT RAISE(ABORT, 'a ledger is append-only: records are not removed'); END`,
   `CREATE TRIGGER tags_only_append BEFORE INSERT ON tags WHEN NEW.seq <> (SELECT max(seq) FROM records)
@@ -47,12 +45,52 @@ const GUARDS: readonly string[] = [
   BEGIN SELECT RAISE(ABORT, 'a ledger is append-only: tags are not removed'); END`,
 ]
 
-const STATEMENTS = [RECORDS_TABLE_SQL, TAGS_TABLE_SQL, ...INDEX_STATEMENTS, ...GUARDS]
+const NO_UPDATE_OF_VERSION_1 = `CREATE TRIGGER records_no_update BEFORE UPDATE ON records
+  BEGIN SELECT RAISE(ABORT, 'a ledger is append-only: records are not changed'); END`
 
-/** What leads from each version to the next: `MIGRATIONS[1]` would make version 2 of version 1. Each runs in one transaction with the new number. */
-const MIGRATIONS: readonly (readonly string[])[] = [STATEMENTS]
+/** Of `records`: all but what goes and comes with an entry. */
+const FIXED_COLUMNS = [
+  'seq',
+  ...INDEX_COLUMNS.filter((column) => column !== 'provider' && column !== 'model'),
+  'hash',
+  'header',
+  'signatures',
+]
 
-/** `empty`: nothing in it yet, so it may become a ledger. */
+/**
+ * A row's entry may go with its salt, and come back with it. Nothing else may change, and that only in a transaction that
+ * has put a row into `upkeep_now`, which it takes out again before it ends: no other connection ever sees one. Provider
+ * and model come from the entry: they may go when it goes or after it, and come back with it where they are gone.
+ */
+const NO_UPDATE = `CREATE TRIGGER records_no_update BEFORE UPDATE ON records
+  WHEN NOT EXISTS (SELECT 1 FROM upkeep_now)
+    OR ${FIXED_COLUMNS.map((column) => `NEW.${column} IS NOT OLD.${column}`).join(' OR ')}
+    OR (NEW.entry IS NULL) <> (NEW.salt IS NULL)
+    OR (NEW.entry IS NULL AND NOT ((NEW.provider IS NULL OR NEW.provider IS OLD.provider) AND (NEW.model IS NULL OR NEW.model IS OLD.model)))
+    OR (NEW.entry IS NOT NULL AND NOT (OLD.entry IS NULL AND OLD.salt IS NULL
+      AND (OLD.provider IS NULL OR NEW.provider IS OLD.provider) AND (OLD.model IS NULL OR NEW.model IS OLD.model)))
+  BEGIN SELECT RAISE(ABORT, 'a ledger is append-only: records are not changed'); END`
+const GUARDS = [...GUARDS_OF_INSERT_AND_DELETE, NO_UPDATE]
+
+/**
+ * `entry_files`: archive files that lie in the ledger, in `entry_pieces` (src/ledger/archive-pieces.ts); one without a name
+ * is not whole. `upkeep_due`: how often something was taken away of which the file may still hold bytes; no row: never
+ * since the last time that all was reclaimed.
+ */
+const UPKEEP_TABLES: readonly string[] = [
+  'CREATE TABLE upkeep_now (what TEXT NOT NULL) STRICT',
+  'CREATE TABLE upkeep_due (one INTEGER PRIMARY KEY CHECK (one = 1), times INTEGER NOT NULL) STRICT',
+  'CREATE TABLE entry_files (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, bytes INTEGER, sha256 TEXT) STRICT',
+  'CREATE TABLE entry_pieces (id INTEGER NOT NULL, piece INTEGER NOT NULL, content BLOB NOT NULL, UNIQUE (id, piece)) STRICT',
+]
+
+/** What leads from each version to the next. Each runs in one transaction with the new number. */
+const MIGRATIONS: readonly (readonly string[])[] = [
+  [RECORDS_TABLE_SQL, TAGS_TABLE_SQL, ...INDEX_STATEMENTS, ...GUARDS_OF_INSERT_AND_DELETE, NO_UPDATE_OF_VERSION_1],
+  ['DROP TRIGGER IF EXISTS records_no_update', ...UPKEEP_TABLES, NO_UPDATE],
+]
+
+/** `empty`: nothing in it yet, so it may become a ledger. `older`: it can be read as it is. */
 export type SchemaState = 'empty' | 'older' | 'current'
 
 /**
@@ -76,8 +114,16 @@ export function inspectSchema(database: Database): SchemaState {
       { schema: version },
     )
   }
-  if (version < SCHEMA_VERSION) return 'older'
-  for (const table of [RECORDS_TABLE_SQL, TAGS_TABLE_SQL]) {
+  if (version < 1) {
+    throw new LedgerError(
+      'damaged',
+      `the version of the tables in ${database.path} is ${version}, and no ledger has that: compare it with a backup`,
+      {
+        schema: version,
+      },
+    )
+  }
+  for (const table of [RECORDS_TABLE_SQL, TAGS_TABLE_SQL, ...(version < 2 ? [] : UPKEEP_TABLES)]) {
     if (statementOf(database, nameOf(table)) === table) continue
     throw new LedgerError(
       'damaged',
@@ -85,12 +131,12 @@ export function inspectSchema(database: Database): SchemaState {
       { found: statementOf(database, nameOf(table)) },
     )
   }
-  return 'current'
+  return version < SCHEMA_VERSION ? 'older' : 'current'
 }
 
 /**
  * Makes the tables in an empty database, or brings an older one up to date; all of it or nothing, and once, however
- * many processes try. Guards and indexes that somebody dropped are put back.
+ * many processes try. Guards and indexes that somebody dropped are put back, and so is a guard that says something else.
  * @throws LedgerError as `inspectSchema`, and of the storage
  */
 export function migrate(database: Database): void {
@@ -98,20 +144,24 @@ export function migrate(database: Database): void {
   database.exec('BEGIN IMMEDIATE')
   try {
     // Another process may have been faster.
-    if (inspectSchema(database) === 'current') {
-      for (const statement of missing(database)) database.exec(statement)
-    } else {
+    if (inspectSchema(database) !== 'current') {
       for (const statements of MIGRATIONS.slice(Number(database.pragma('PRAGMA user_version')))) {
         for (const statement of statements) database.exec(statement)
       }
       database.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
       database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`)
     }
+    for (const statement of missing(database)) database.exec(statement)
     database.exec('COMMIT')
   } catch (error) {
     if (database.inTransaction) database.exec('ROLLBACK')
     throw error
   }
+}
+
+/** Tables of version 2 are there: an older ledger that is open for reading has none. */
+export function hasUpkeepTables(database: Database): boolean {
+  return Number(database.pragma('PRAGMA user_version')) >= 2
 }
 
 /** Names of the indexes that are there and as they were made. */
@@ -120,7 +170,9 @@ export function wholeIndexes(database: Database): ReadonlySet<string> {
 }
 
 function missing(database: Database): string[] {
-  return [...INDEX_STATEMENTS, ...GUARDS].filter((statement) => statementOf(database, nameOf(statement)) === null)
+  const indexes = INDEX_STATEMENTS.filter((statement) => statementOf(database, nameOf(statement)) === null)
+  const guards = GUARDS.filter((statement) => statementOf(database, nameOf(statement)) !== statement)
+  return [...indexes, ...guards.flatMap((statement) => [`DROP TRIGGER IF EXISTS ${nameOf(statement)}`, statement])]
 }
 
 /** SQLite keeps the text of each statement as it was given. */

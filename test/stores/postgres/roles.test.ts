@@ -12,6 +12,13 @@ import { hurryingClock } from '../../helpers/postgres-ledger.ts'
 
 const ORIGIN = 'example.com/roles'
 const SIGNER = signerFromSeed(ORIGIN, new Uint8Array(32).fill(7))
+/** One that each table has, where it is not `ledger_id`. */
+const COLUMNS: Readonly<Record<string, string>> = {
+  ledgers: 'name',
+  schema_version: 'version',
+  entry_pieces: 'piece',
+  upkeep_due: 'table_name',
+}
 const NAMES = ['writer', 'reader', 'auditor', 'retention'] as const
 
 describe.skipIf(clusterMissing !== null)('roles', () => {
@@ -140,6 +147,67 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
     expect(await refusal('retention', 'DELETE FROM audit_log')).toBe('42501')
   })
 
+  test('retention takes entries away, puts them back, and gives room back, by functions alone', { timeout: 60_000 }, async () => {
+    const before = await lines()
+    await as('owner', 'CREATE ROLE keeper LOGIN; GRANT cortex_ledger_writer, cortex_ledger_retention TO keeper')
+    const store = await openPostgresStore(url('keeper'), { databaseClock: false, patienceMs: 300 })
+    const upkeep = store.upkeep!
+    const count = async (steps: AsyncIterable<{ readonly records: number }>): Promise<number> => {
+      let records = 0
+      for await (const step of steps) records += step.records
+      return records
+    }
+    // Somebody else's older transaction, which this user may not look into.
+    const client = new pg.Client({ connectionString: url('reader') })
+    await client.connect()
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1')
+    expect(await count(upkeep.withhold([{ first: 1, last: 3 }], { erase: true }))).toBe(3)
+    expect((await lines()).filter((line) => line.endsWith(',"entry":null}')).length).toBe(3)
+    expect((await upkeep.reclaim()).left[0]).toMatch(/^audit_log_2026_03: process \d+ began before/)
+    await client.query('COMMIT')
+    await client.end()
+    expect((await upkeep.reclaim()).left).toEqual([
+      expect.stringMatching(/^pg_statistic: .*owner of the database/),
+      expect.stringMatching(/write-ahead log/),
+    ])
+    const kept = before.slice(1, 4).map((line, i) => {
+      const [, salt, entry_text] = /,"salt":"([\w-]{22})","entry":(.*)\}$/s.exec(line)!
+      return { seq: i + 1, salt: salt!, entry_text: entry_text! }
+    })
+    async function* entries(): AsyncGenerator<typeof kept> {
+      yield kept
+    }
+    expect(await count(upkeep.restore(entries()))).toBe(3)
+    expect(await lines()).toEqual(before)
+    await upkeep.archive.write('entries-1', Buffer.from('x'))
+    await upkeep.archive.remove('entries-1')
+    await store.close()
+    // The owner of the database finishes what is left.
+    const owners = await openPostgresStore(url('owner'), { databaseClock: false })
+    await owners.upkeep!.archive.write('entries-2', Buffer.from('what was said'))
+    expect((await owners.upkeep!.reclaim()).left).toEqual([expect.stringMatching(/write-ahead log/)])
+    await owners.close()
+    for (const sql of [
+      'UPDATE audit_log SET salt = NULL, entry = NULL',
+      "SET cortex_ledger.upkeep = 'on'; UPDATE audit_log SET salt = NULL, entry = NULL",
+      "INSERT INTO upkeep_due VALUES ('audit_log', pg_current_xact_id(), false)",
+      'CLUSTER audit_log_2026_03 USING audit_log_2026_03_pkey',
+    ])
+      expect(await refusal('keeper', sql), sql).toBe('42501')
+    // Tables that are not the ledger's months are not rewritten.
+    for (const table of ['ledgers', 'heads', 'pg_class', 'audit_log'])
+      expect((await as('keeper', `SELECT rewrite_table('${table}', 0) AS why`)).rows).toEqual([
+        { why: expect.stringMatching(/no partition/) },
+      ])
+    // One who writes alone may not.
+    const writers = await openPostgresStore(url('writer'), { databaseClock: false })
+    await expect(count(writers.upkeep!.withhold([{ first: 1, last: 1 }]))).rejects.toMatchObject({ code: 'read_only' })
+    await expect(writers.upkeep!.archive.write('mine', Buffer.from('x'))).rejects.toMatchObject({ code: 'read_only' })
+    expect(await writers.upkeep!.archive.stat('entries-2')).toEqual({ name: 'entries-2', bytes: 13 })
+    await writers.close()
+    expect(await lines()).toEqual(before)
+  })
+
   describe('an auditor sees headers', () => {
     test('and no salt, entry, provider or model: not by table, view, partition, function or statistics', async () => {
       const partition = (await as('owner', 'SELECT tableoid::regclass AS p FROM audit_log LIMIT 1')).rows[0].p as string
@@ -160,6 +228,9 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
         "SELECT * FROM read_state(1, '{}', ARRAY(SELECT run_id FROM run_keys))",
         "SELECT * FROM lock_state(1, '{}', ARRAY(SELECT run_id FROM run_keys))",
         'SELECT seq FROM audit_log ORDER BY entry',
+        'TABLE entry_files',
+        'SELECT content FROM entry_pieces',
+        "SELECT restore_entries(1, '{}', '{}', '{}', '{}', '{}')",
         'SELECT 1 FROM audit_log GROUP BY entry',
         'CREATE TEMP TABLE mine AS SELECT entry FROM audit_log',
         'CREATE TEMP VIEW mine AS SELECT entry FROM audit_log; TABLE mine',
@@ -239,10 +310,21 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
        ARRAY['s'], ARRAY['t'], ARRAY['a'], ARRAY['m'], ARRAY['success'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
        ARRAY[${stated}], ARRAY[${pg.escapeLiteral(said)}], ARRAY[NULL], ARRAY['${salt}'], ARRAY[${pg.escapeLiteral(entry!)}])`
     const last = pg.escapeLiteral(hash!)
-    const tables = ['audit_log', part!, 'audit_log_default', 'run_keys', 'heads', 'ledgers', 'schema_version']
+    const tables = [
+      'audit_log',
+      part!,
+      'audit_log_default',
+      'run_keys',
+      'heads',
+      'ledgers',
+      'schema_version',
+      'entry_files',
+      'entry_pieces',
+      'upkeep_due',
+    ]
     const attempts: readonly (readonly [sql: string, ...states: string[]])[] = [
       ...tables.flatMap((table): [string, string][] => [
-        [`UPDATE ${table} SET ${table === 'ledgers' ? 'name' : table === 'schema_version' ? 'version' : 'ledger_id'} = DEFAULT`, '42501'],
+        [`UPDATE ${table} SET ${COLUMNS[table] ?? 'ledger_id'} = DEFAULT`, '42501'],
         [`DELETE FROM ${table}`, '42501'],
         [`TRUNCATE ${table}`, '42501'],
         [`INSERT INTO ${table} DEFAULT VALUES`, '42501'],
@@ -280,6 +362,13 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
       ["SET cortex_ledger.appending = 'on'; UPDATE heads SET size = 1", '42501'],
       ["SELECT guard_table('audit_log', true)", '42501'],
       ["SELECT add_ledger('mine')", '42501'],
+      ["SELECT withhold_entries(1, '{1}', '{3}', true, 1000)", '42501'],
+      ["SET cortex_ledger.upkeep = 'on'; UPDATE audit_log SET salt = NULL, entry = NULL", '42501'],
+      [`SELECT restore_entries(1, '{${seq}}', '{${salt}}', '{x}', '{NULL}', '{NULL}')`, '42501'],
+      [`SELECT rewrite_table('audit_log_default', 0)`, '42501'],
+      ['SELECT renew_statistics()', '42501'],
+      ['SELECT note_due()', '42501'],
+      ["SELECT upkeep_holder('1')", '42501'],
       ['CREATE INDEX ON audit_log (actor)', '42501'],
       ['ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY', '42501'],
       ['CREATE POLICY mine ON audit_log USING (false)', '42501'],
@@ -299,7 +388,7 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
       ],
       [append(last, header!, 'NULL'), '23000', '23502'],
     ]
-    expect(attempts.length).toBeGreaterThan(90)
+    expect(attempts.length).toBeGreaterThan(120)
     const passed: string[] = []
     for (const [sql, ...states] of attempts) {
       const state = await refusal('writer', sql)

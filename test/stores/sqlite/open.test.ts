@@ -35,7 +35,7 @@ describe.each(DRIVERS)('%s', (driver) => {
     expect(database.pragma('PRAGMA user_version')).toBe(SCHEMA_VERSION)
     expect(
       database.pragma("SELECT group_concat(name) FROM (SELECT name FROM pragma_table_list WHERE schema = 'main' AND strict ORDER BY name)"),
-    ).toBe('records,tags')
+    ).toBe('entry_files,entry_pieces,records,tags,upkeep_due,upkeep_now')
     database.close()
     // One file when nobody uses it.
     expect(existsSync(`${path}-wal`)).toBe(false)
