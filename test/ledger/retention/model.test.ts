@@ -21,7 +21,7 @@ interface Subject {
 /** In the first seeds each operation dies now and then. */
 async function compare({ open, reopen, histories, steps }: Subject): Promise<void> {
   let crashes = 0
-  for (let seed = 1; seed <= histories; seed++) crashes += (await History.run({ seed, steps, open, reopen, crashes: 0.4 })).crashes
+  for (let seed = 1; seed <= histories; seed++) crashes += (await History.run({ seed, steps, open, reopen, crashes: 0.5 })).crashes
   expect(crashes).toBeGreaterThan(0)
 }
 
@@ -41,8 +41,8 @@ test('SQLite: the same', { timeout }, () =>
   compare({
     open: async () => openSqliteStore(join(tempDir(), 'ledger.db')),
     reopen: (store) => again(store, () => openSqliteStore(store.location)),
-    histories: scale(1, 40),
-    steps: scale(8, 14),
+    histories: scale(2, 40),
+    steps: scale(9, 14),
   }),
 )
 
@@ -50,8 +50,8 @@ test('JSONL: the same', { timeout }, () =>
   compare({
     open: async () => openJsonlStore(join(tempDir(), 'ledger')),
     reopen: (store) => again(store, () => openJsonlStore(store.location)),
-    histories: scale(1, 40),
-    steps: scale(8, 14),
+    histories: scale(2, 40),
+    steps: scale(9, 14),
   }),
 )
 
@@ -73,8 +73,8 @@ describe.skipIf(postgresMissing !== null)('PostgreSQL', () => {
         return open(url.href)
       },
       reopen: (store) => again(store, () => open(urls.get(store.location)!)),
-      histories: scale(1, 30),
-      steps: scale(6, 12),
+      histories: scale(2, 30),
+      steps: scale(8, 12),
     })
   })
 })
