@@ -20,3 +20,8 @@ export async function openArchive(location: string | URL, options: ArchiveOption
   if (options.create === true) await (await import('./ledger/durable-file.ts')).makeFolder(target.path)
   return (await import('./archives/directory.ts')).openDirectoryArchive(target.path)
 }
+
+/** What was named by its location, or is one. @throws as `openArchive` */
+export async function asArchive(archive: string | URL | ArchiveStore): Promise<ArchiveStore> {
+  return typeof archive === 'string' || archive instanceof URL ? openArchive(archive) : archive
+}

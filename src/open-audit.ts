@@ -11,6 +11,7 @@ import type { AuditOptions, Pass } from './ledger/audit.ts'
 import { gatherEvidence, readEvidence } from './ledger/evidence.ts'
 import { SeededSink } from './ledger/seeded-sink.ts'
 import type { AuditSink, Store } from './ledger/store.ts'
+import { tieredStore } from './ledger/retention/tiered-store.ts'
 import { openStore } from './open-store.ts'
 import { Thread } from './stores/sql/thread.ts'
 import type { TemporarySpace } from './verify/id-log.ts'
@@ -91,7 +92,8 @@ function heeding(sink: AuditSink, check: (lines: number) => void): AuditSink {
 /** The part of the other thread; null where something is wrong in it. */
 export async function auditPart(request: PartRequest): Promise<{ answer: PartAnswer; close: () => void } | null> {
   const { location, driver, from, canonicalEntries, temporaryFolder, sizes, seed, shared } = request
-  const store = await openStore(location, { readOnly: true, index: 'off', ...(driver === null ? {} : { driver }) })
+  const below = await openStore(location, { readOnly: true, index: 'off', ...(driver === null ? {} : { driver }) })
+  const store = tieredStore(below, { cold: null, readThrough: false })
   const options = { canonicalEntries, ...(temporaryFolder === null ? {} : { temporaryFolder }) }
   const { verifier, files, close } = openVerification(options, sizes, seed)
   try {

@@ -2,6 +2,7 @@
 import { sep } from 'node:path'
 import { copyLedger as copyStore, promoteReplica } from './ledger/copy.ts'
 import type { CopyOptions, CopyReport, PromoteOptions, PromoteReport } from './ledger/copy.ts'
+import { tieredStore } from './ledger/retention/tiered-store.ts'
 import { locate, openStore, shownLocation } from './open-store.ts'
 import type { StoreOptions } from './open-store.ts'
 
@@ -33,7 +34,9 @@ function refuseSamePlace(from: string | URL, to: string | URL): void {
 export async function copyLedger(from: string | URL, to: string | URL, options: CopyLedgerOptions = {}): Promise<CopyReport> {
   const { driver, ...copying } = options
   refuseSamePlace(from, to)
-  const source = await openStore(from, { readOnly: true, index: 'off', driver })
+  // Archive files in the ledger are no records, and are not copied: their entries are copied where they belong.
+  const below = await openStore(from, { readOnly: true, index: 'off', driver })
+  const source = tieredStore(below, { cold: null, readThrough: false })
   try {
     const target = await openStore(to, { driver })
     try {

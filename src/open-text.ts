@@ -4,6 +4,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { EncryptionOptions } from './ledger/encryption/options.ts'
+import { tieredStore } from './ledger/retention/tiered-store.ts'
 import type { Store } from './ledger/store.ts'
 import { locate, openStore, shownLocation } from './open-store.ts'
 import type { Place, StoreOptions } from './open-store.ts'
@@ -52,7 +53,7 @@ function textIndexPath(place: Exclude<Place, { readonly kind: 'memory' }>): stri
 
 /** The service over a store of its own, which it only reads. */
 export async function openTextService({ location, path, driver }: TextWorkerData, step: StepSize): Promise<OpenedService> {
-  const store = await openStore(location, { readOnly: true, driver })
+  const store = tieredStore(await openStore(location, { readOnly: true, driver }), { cold: null, readThrough: false })
   if (store.kind === 'postgres' && path !== null) mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const service = new TextService({ store, path, driver, step })
   return {

@@ -4,6 +4,9 @@ import { LedgerError } from './ledger/errors.ts'
 import { readEvidence } from './ledger/evidence.ts'
 import type { Projection } from './ledger/projection.ts'
 import type { Store } from './ledger/store.ts'
+import type { ArchiveStore } from './ledger/archive.ts'
+import { tieredStore } from './ledger/retention/tiered-store.ts'
+import { asArchive } from './open-archive.ts'
 import { openPackedFile } from './open-packed.ts'
 import { auditLocation } from './open-audit.ts'
 import type { LocationAuditOptions } from './open-audit.ts'
@@ -19,6 +22,8 @@ export interface VerifyOptions extends Omit<LocationAuditOptions, 'decrypt'> {
    * none: then no state is compared.
    */
   readonly snapshots?: readonly Projection[] | undefined
+  /** Where cold entries lie, to be verified as well; those in the ledger's own archive files are in any case. */
+  readonly archive?: string | URL | ArchiveStore | undefined
 }
 
 /**
@@ -41,7 +46,9 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
   }
   let store: Store
   try {
-    store = await openStore(location, { readOnly: true, index: 'off', driver: options.driver })
+    const archive = options.archive === undefined ? null : await asArchive(options.archive)
+    const below = await openStore(location, { readOnly: true, index: 'off', driver: options.driver })
+    store = tieredStore(below, { cold: archive, readThrough: archive !== null })
   } catch (error) {
     if (!(error instanceof LedgerError) || (error.code !== 'damaged' && error.code !== 'not_a_ledger')) throw error
     // Something is there and it is no ledger any more: that is a finding, not a failure to look.
@@ -50,7 +57,9 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
     return verifier.finish()
   }
   try {
-    const audited = await auditLocation(location instanceof URL ? location.href : location, store, auditing)
+    // Another thread would have to be told of the archive, credentials and all.
+    const threads = options.archive === undefined ? options.threads : 1
+    const audited = await auditLocation(location instanceof URL ? location.href : location, store, { ...auditing, threads })
     const report = decrypt === undefined ? audited : await withOpened(audited, store, decrypt)
     return options.snapshots === undefined ? report : await withSnapshots(report, store, options.snapshots)
   } finally {

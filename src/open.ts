@@ -7,6 +7,10 @@ import { ledgerParts, requireOrigin, requireTreeMode } from './ledger/founding.t
 import type { LedgerOptions } from './ledger/founding.ts'
 import { Ledger } from './ledger/ledger.ts'
 import type { LedgerParts } from './ledger/parts.ts'
+import type { ArchiveStore } from './ledger/archive.ts'
+import { asRetentionPolicy } from './ledger/retention/policy.ts'
+import type { RetentionPolicyInput } from './ledger/retention/policy.ts'
+import { tieredStore } from './ledger/retention/tiered-store.ts'
 import { openStore } from './open-store.ts'
 import type { StoreOptions } from './open-store.ts'
 
@@ -18,12 +22,23 @@ export interface OpenOptions extends LedgerOptions, StoreOptions {
    * `background`: kept up from the start. `off`: neither made nor asked. Appends never wait for it.
    */
   readonly fullText?: 'on-demand' | 'background' | 'off' | undefined
+  /** How long entries are kept where, for `applyRetention`: nothing is moved by itself. */
+  readonly retention?: RetentionPolicyInput | undefined
+  /** Where cold entries go and are read from: a directory, an `s3:` URL, or an archive of your own. */
+  readonly archive?: string | URL | ArchiveStore | undefined
+  /** Cold entries are read from the archive wherever they are asked for. Unless said, their data are an `archived` error. */
+  readonly readThrough?: boolean | undefined
 }
 
 /** @throws RangeError */
 function requireFullText(mode: unknown): void {
   if (mode !== undefined && mode !== 'on-demand' && mode !== 'background' && mode !== 'off')
     throw new RangeError(`fullText must be on-demand, background or off, not ${JSON.stringify(mode)}`)
+}
+
+/** Loaded where one is named only. @throws as `openArchive` */
+async function archiveAt(archive: string | URL | ArchiveStore): Promise<ArchiveStore> {
+  return (await import('./open-archive.ts')).asArchive(archive)
 }
 
 /** The flight recorder: an append-only ledger of agent calls and events that proves itself. */
@@ -45,12 +60,14 @@ export class AuditLedger extends Ledger {
     requireOrigin(options.origin)
     requireFullText(options.fullText)
     requireTreeMode(options.tree)
-    const store = await openStore(location, options)
+    asRetentionPolicy(options.retention)
+    const cold = options.archive === undefined ? null : await archiveAt(options.archive)
+    const store = tieredStore(await openStore(location, options), { cold, readThrough: options.readThrough ?? false })
     const parts = await ledgerParts(store, options, options.mustCreate ?? false)
     const { forgetDecryptedText, textIndexFor } = await import('./open-text.ts')
     const text = textIndexFor(location, parts.store, options)
     if (!store.readOnly) text.follow(1)
-    return new AuditLedger({ ...parts, text }, async () => {
+    return new AuditLedger({ ...parts, text, retention: options.retention }, async () => {
       if (options.store === undefined) forgetDecryptedText(location)
       if (parts.store.entries?.indexed === true && options.fullText !== 'off') await text.rebuild()
     })

@@ -42,6 +42,9 @@ const EXIT_OF: Record<LedgerErrorCode, number> = {
   publish_conflict: EXIT.refused,
   not_verified: EXIT.refused,
   projection_failed: EXIT.refused,
+  held: EXIT.refused,
+  archived: EXIT.storage,
+  erased: EXIT.storage,
 }
 
 /** Arguments that mean nothing, told in a sentence that says what to type instead. */

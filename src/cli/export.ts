@@ -2,6 +2,8 @@
 import type { Command } from 'commander'
 import type { AuditLedger } from '../index.ts'
 import type { Criteria } from '../ledger/query.ts'
+import { addArchiveOption, readingFrom } from './archive-option.ts'
+import type { ArchiveOption } from './archive-option.ts'
 import { CSV_TITLES, csvRow } from './csv.ts'
 import { addMasterKeyOption, encryptionOf } from './encryption.ts'
 import type { MasterKeyOptions } from './encryption.ts'
@@ -16,7 +18,7 @@ import { openedLine } from './records.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
-interface ExportOptions extends FilterOptions, MasterKeyOptions {
+interface ExportOptions extends FilterOptions, ArchiveOption, MasterKeyOptions {
   readonly format?: string
   readonly output?: string
   readonly corrected?: boolean
@@ -40,7 +42,7 @@ export function addExport(program: Command, terminal: Terminal): void {
     .option('-o, --output <file>', 'a file, which is replaced when all is written; stdout if absent')
     .option('--corrected', 'with training-chat: entries as later corrections have them')
   addMasterKeyOption(command, 'the master key: encrypted entries as they read; such a JSONL can not be verified')
-  addTextOption(addFilterOptions(command))
+  addArchiveOption(addTextOption(addFilterOptions(command)), 'also read entries that lie there')
     .addHelpText(
       'after',
       `${FILTER_HELP}
@@ -60,7 +62,7 @@ Examples:
       if (file !== null) await refuseLedgerAsOutput(location, file)
       if (options.corrected === true && format !== 'training-chat') throw new Misuse('--corrected goes with --format training-chat only')
       const trainingTo = format === 'training-chat' ? await checkTrainingOutput(location, file, criteria) : null
-      const opening = { ...openingFor(criteria), ...encryptionOf(options) }
+      const opening = { ...openingFor(criteria), ...encryptionOf(options), ...readingFrom(options) }
       await withLedger(terminal, location, opening, async (ledger) => {
         await checkWords(ledger, criteria)
         if (format === 'training-chat') await exportTraining(terminal, ledger, criteria, trainingTo as string, options.corrected === true)

@@ -4,6 +4,8 @@ import { LIMITS } from '../ledger/limits.ts'
 import { asSelection } from '../ledger/query.ts'
 import type { Query } from '../ledger/query.ts'
 import type { AuditLedger, LedgerRecord } from '../index.ts'
+import { addArchiveOption, readingFrom } from './archive-option.ts'
+import type { ArchiveOption } from './archive-option.ts'
 import { asked, Misuse } from './errors.ts'
 import { addFilterOptions, addTextOption, checkWords, criteriaOf, FILTER_HELP, openingFor, integerOf } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
@@ -11,7 +13,7 @@ import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { recordTable } from './records.ts'
 import type { Terminal } from './terminal.ts'
 
-interface QueryOptions extends FilterOptions {
+interface QueryOptions extends FilterOptions, ArchiveOption {
   readonly limit?: string
   readonly newest?: boolean
   readonly rank?: boolean
@@ -31,7 +33,7 @@ export function addQuery(program: Command, terminal: Terminal): void {
       'Prints the records that fit, oldest first. Where there are more than the limit, stderr tells the cursor of the next page.',
     )
     .argument('[LEDGER]', LEDGER_ARGUMENT)
-  addTextOption(addFilterOptions(command))
+  addArchiveOption(addTextOption(addFilterOptions(command)), 'also read entries that lie there')
     .option('--limit <n>', `records at most (default: ${LIMITS.query_limit_default})`)
     .option('--newest', 'newest first')
     .option('--rank', 'best match of --text first')
@@ -56,7 +58,7 @@ Examples:
         ...(options.cursor !== undefined && { cursor: options.cursor }),
       }
       await asked(async () => asSelection(query))
-      await withLedger(terminal, location, openingFor(query), async (ledger) => {
+      await withLedger(terminal, location, { ...openingFor(query), ...readingFrom(options) }, async (ledger) => {
         await checkWords(ledger, query)
         if (options.count === true) return printCount(terminal, ledger, options)
         return printRecords(terminal, ledger, query, limit, options.json === true)

@@ -137,6 +137,14 @@ export function openedLine(record: LedgerRecord): string {
   return dataKey === null || entry === null ? line : JSON.stringify({ hash, header, decrypted: entry, data_key: dataKey })
 }
 
+/** Why there is no entry to show. */
+function withheldText({ withheld }: LedgerRecord): string {
+  if (withheld === null) return 'entry withheld: erased, or archived elsewhere'
+  if (withheld.state === 'erased') return `entry erased, as the record at position ${withheld.erased_by} says`
+  const { file, location } = withheld
+  return `entry archived in ${printable(location === null ? file : `${file} in ${location}`)}`
+}
+
 /** Everything of a record. */
 export function recordInFull(record: LedgerRecord, colours: Colours): string[] {
   const outcome = outcomeColour(colours, record.header.outcome)
@@ -148,7 +156,7 @@ export function recordInFull(record: LedgerRecord, colours: Colours): string[] {
   lines.push(`${colours.dim(pad('hash', 18))}${record.hash}`, '')
   const { entry, locked } = record
   if (locked !== null) return [...lines, colours.yellow(`entry encrypted: ${printable(locked.message)}`)]
-  if (entry === null) return [...lines, colours.yellow('entry withheld: erased, or archived elsewhere')]
+  if (entry === null) return [...lines, colours.yellow(withheldText(record))]
   const { dataKey } = record
   lines.push(`${colours.bold('entry')}${dataKey === null ? '' : colours.dim(` (encrypted under the data key ${printable(dataKey)})`)}`)
   const empty: string[] = []

@@ -1,6 +1,9 @@
 /** `cortex-ledger show`: everything of one record. */
 import type { Command } from 'commander'
 import { LedgerError } from '../ledger/errors.ts'
+import { withheldError } from '../ledger/withheld-entry.ts'
+import { addArchiveOption, readingFrom } from './archive-option.ts'
+import type { ArchiveOption } from './archive-option.ts'
 import { Misuse } from './errors.ts'
 import { integerOf } from './filters.ts'
 import { addMasterKeyOption, encryptionOf } from './encryption.ts'
@@ -9,14 +12,13 @@ import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { openedLine, recordInFull } from './records.ts'
 import type { Terminal } from './terminal.ts'
 
-interface ShowOptions extends MasterKeyOptions {
+interface ShowOptions extends ArchiveOption, MasterKeyOptions {
   readonly seq?: string
   readonly json?: boolean
 }
 
 export function addShow(program: Command, terminal: Terminal): void {
-  const command = program
-    .command('show')
+  const command = addArchiveOption(program.command('show'), 'also read entries that lie there')
     .summary('show one record in full')
     .description('Shows everything of one record, found by its run_id or its position.')
     .argument('[LEDGER]', LEDGER_ARGUMENT)
@@ -27,7 +29,7 @@ export function addShow(program: Command, terminal: Terminal): void {
     .addHelpText('after', '\nExamples:\n  $ cortex-ledger show ./audit 019ab3c4-…\n  $ cortex-ledger show ./audit --seq 41')
     .action(async (first: string | undefined, second: string | undefined, options: ShowOptions) => {
       const { location, run_id, seq } = whatToShow(first, second, options)
-      await withLedger(terminal, location, { readOnly: true, ...encryptionOf(options) }, async (ledger) => {
+      await withLedger(terminal, location, { readOnly: true, ...encryptionOf(options), ...readingFrom(options) }, async (ledger) => {
         const record = run_id === null ? await ledger.at(seq as number) : await ledger.get(run_id)
         if (record === undefined) {
           const what = run_id === null ? `position ${seq}` : `run_id ${JSON.stringify(run_id)}`
@@ -35,6 +37,8 @@ export function addShow(program: Command, terminal: Terminal): void {
         }
         const line = options.masterKey === undefined ? record.line : openedLine(record)
         await terminal.print(options.json === true ? line : recordInFull(record, terminal.colours).join('\n'))
+        // Whoever asked for all of it did not get that.
+        if (options.json !== true && record.withheld !== null) throw withheldError(record.seq, record.withheld)
       })
     })
 }

@@ -7,6 +7,8 @@ import type { KeptCheckpoint, VerificationReport, VerifyOptions } from '../index
 import { readKeptCheckpoint, readTrustedKey } from '../ledger/evidence.ts'
 import { readWitnessRule } from '../ledger/witness-rule.ts'
 import { isOrigin, ORIGIN_RULE } from '../verify/origin.ts'
+import { addArchiveOption, archiveOf } from './archive-option.ts'
+import type { ArchiveOption } from './archive-option.ts'
 import { EXIT, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, placeToVerify } from './location.ts'
 import { projectionsIn } from './projections.ts'
@@ -16,7 +18,7 @@ import type { Terminal } from './terminal.ts'
 import { counted, grouped } from './text.ts'
 import { reportText } from './verify-text.ts'
 
-interface Flags {
+interface Flags extends ArchiveOption {
   readonly json?: boolean
   readonly origin?: string
   readonly canonical?: boolean
@@ -73,12 +75,12 @@ function evidenceOf(flags: Flags): VerifyOptions {
     remembered: flags.remembered,
     threads: threads === undefined ? undefined : Number(threads),
     canonicalEntries: flags.canonical === true,
+    ...archiveOf(flags),
   }
 }
 
 export function addVerify(program: Command, terminal: Terminal): void {
-  program
-    .command('verify')
+  addArchiveOption(program.command('verify'), 'also check entries that lie there')
     .summary('check every record')
     .description(
       'Checks every record and changes nothing. Works on ledgers that are too damaged to open, on one exported .jsonl file, and on archive files, which have some records of a ledger. Ends with 1 where a verdict fails.',

@@ -44,7 +44,7 @@ export const LEDGER_ERROR_CODES = [
   'unsupported',
   /** A key file is missing, unreadable, or not this ledger's. */
   'key_error',
-  /** A file of witnesses and their quorum is missing, unreadable, or none. */
+  /** A file of witnesses and their quorum, or of how long what is kept, is missing, unreadable, or none. */
   'invalid_policy',
   /** The ledger has fewer records than this machine remembers to have signed: it was cut, or is an older copy. */
   'behind_checkpoint',
@@ -58,6 +58,12 @@ export const LEDGER_ERROR_CODES = [
   'not_verified',
   /** A handler of a read model failed again and again, and its runner was told to stop there. */
   'projection_failed',
+  /** A legal hold keeps the records from being erased or moved; `holds` names it. */
+  'held',
+  /** The entry lies in an archive file, which `file` and `location` name, and is not read from there. */
+  'archived',
+  /** The entry was erased, by the record at position `erased_by`. */
+  'erased',
 ] as const
 
 export type LedgerErrorCode = (typeof LEDGER_ERROR_CODES)[number]

@@ -7,6 +7,7 @@ import type { JsonObject } from './entry.ts'
 import { LedgerError } from './errors.ts'
 import { readsAsFact } from './event-name.ts'
 import type { LedgerRecord } from './record.ts'
+import { withheldError } from './withheld-entry.ts'
 
 /** What a schema library has to be: https://standardschema.dev, version 1. zod, valibot, arktype and others are. */
 export interface StandardSchema<Input = unknown, Output = Input> {
@@ -133,10 +134,7 @@ export function defineEvent<const Type extends string, Output = JsonObject, Inpu
       if (record.header.type !== type) throw new TypeError(`the record at position ${record.seq} is a ${record.header.type}, not a ${type}`)
       const { entry } = record
       if (record.locked !== null) throw record.locked
-      if (entry === null)
-        throw new LedgerError('not_found', `the data of the record at position ${record.seq} are withheld: erased, or archived`, {
-          seq: record.seq,
-        })
+      if (entry === null) throw withheldError(record.seq, record.withheld)
       return upcast(entry, record.header.schema)
     },
     upcast,

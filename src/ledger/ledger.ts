@@ -21,7 +21,7 @@ import type { EventsRange, EventsRead } from './event-reading.ts'
 import { drainAtExit, forgetAtExit } from './exit.ts'
 import { LedgerKeys } from './key-records.ts'
 import type { KeyToAdd, RetireOptions } from './key-records.ts'
-import { checkpointsOf, projectionsOf } from './ledger-rooms.ts'
+import { checkpointsOf, projectionsOf, retentionOf } from './ledger-rooms.ts'
 import type { LedgerParts } from './parts.ts'
 import type { Inclusion, Receipt, StreamExpectation } from './plan.ts'
 import type { Projection, ProjectionScope } from './projection.ts'
@@ -32,6 +32,9 @@ import type { Criteria, Query, QueryPage, ReadRange } from './query.ts'
 import type { LedgerRecord } from './record.ts'
 import { Recording } from './recording.ts'
 import type { AppendConditions, AppendEventsOptions, StreamEvents } from './recording.ts'
+import type { RetentionApplied } from './retention/apply.ts'
+import type { RetentionPolicyInput } from './retention/policy.ts'
+import type { Retention } from './retention/retention.ts'
 import { writerOver } from './rotation.ts'
 import type { SnapshotListing } from './snapshot-check.ts'
 import { storedStats } from './stats.ts'
@@ -50,6 +53,8 @@ export class Ledger {
   readonly origin: string | null
   readonly verifierKey: string | null
   readonly keyFile: string | null
+  /** Tiers, restoring, legal holds and erasure (docs/guides/retention.md). */
+  readonly retention: Retention
   readonly #store: Store
   readonly #recording: Recording
   readonly #writer: Writer
@@ -57,7 +62,6 @@ export class Ledger {
   readonly #text: TextIndex | null
   readonly #search: TextSearch
   readonly #watch: HeadWatch
-  /** All of it, as it is known now. */
   readonly #all: LedgerView
   readonly #captures: Captures
   readonly #tree: LedgerTree
@@ -97,6 +101,7 @@ export class Ledger {
       submit: (drafts, expectations, condition) => this.#submit(drafts, expectations, condition),
     })
     this.#projections = projectionsOf(parts, (drafts) => this.#submit(drafts, []))
+    this.retention = retentionOf(parts, (drafts, condition) => this.#submit(drafts, [], condition), this)
     if (!parts.store.readOnly) drainAtExit(this.#writer)
     if (parts.isNew) this.#checkpoints.follow(1)
   }
@@ -125,8 +130,7 @@ export class Ledger {
   }
 
   /**
-   * Records an agent call; durable when it resolves. Give a `run_id` to make a retry safe: the same again gets the
-   * first receipt. Source: docs/format.md, "Idempotency".
+   * Records an agent call; durable when it resolves. The same `run_id` again gets the first receipt ("Idempotency").
    * @throws LedgerError `invalid_entry` | `too_large` | `reserved` | `run_id_conflict` | `queue_full` | `disk_full` | `io_error` | `read_only` | `closed`
    */
   async record(entry: LedgerEntryInput, options: RecordOptions = {}): Promise<Receipt> {
@@ -150,10 +154,7 @@ export class Ledger {
     return this.#recording.appendAll(parts, conditions)
   }
 
-  /**
-   * Runs `fn`: whatever it records, also in what it awaits, has this correlation, causation and actor where it says none
-   * of its own. `call` does so by itself for what is recorded inside of it.
-   */
+  /** Runs `fn`: what it records, also in what it awaits, has this correlation, causation and actor unless it says others. */
   withContext<T>(context: LedgerContext, fn: () => T): T {
     return runInContext(context, fn)
   }
@@ -278,7 +279,6 @@ export class Ledger {
   /** Checks every record. Returns a report whatever the data; throws only where the store can't be read at all. */
   async verifyIntegrity(options: Omit<AuditOptions, 'origin'> = {}): Promise<VerificationReport> {
     await this.#writer.drain()
-    // Loaded here: whoever only records needs nothing of it.
     const { auditStore } = await import('./audit.ts')
     return auditStore(this.#store, options)
   }
@@ -288,6 +288,11 @@ export class Ledger {
     this.#refuseToWrite()
     const [receipt] = await this.#writer.submit({ drafts: [], expectations: [], newSegment: true })
     return receipt ?? null
+  }
+
+  /** Moves and erases entries as the policy says, else that with which the ledger was opened. @throws as `retention.apply` */
+  applyRetention(policy?: RetentionPolicyInput): Promise<RetentionApplied> {
+    return this.retention.apply(policy)
   }
 
   /**
@@ -312,20 +317,15 @@ export class Ledger {
     return this.#keys.list()
   }
 
-  /**
-   * Records that a key is right from here on (`KeyAdded`): a `Signer` or a `RecordSigner`, or its public half.
-   * @throws LedgerError `key_error`, and as `record`
-   */
+  /** Records that a key is right from here on (`KeyAdded`): a signer, or its public half. @throws as `retireKey` */
   async addKey(key: KeyToAdd): Promise<Receipt> {
     this.#refuseToWrite()
     return this.#keys.add(key)
   }
 
   /**
-   * Records that a key is not right any more, for good (`KeyRetired`). A checkpoint key's last checkpoint goes into the
-   * record, where this process can sign with the key, or the ledger has one by it: whoever trusts the old key finds the
-   * new one under it.
-   * @throws LedgerError `key_error`, and as `record`
+   * Records that a key is not right any more, for good (`KeyRetired`), with the last checkpoint by it, where there is one:
+   * whoever trusts the old key finds the new one under it. @throws LedgerError `key_error`, and as `record`
    */
   async retireKey(id: string, options: RetireOptions = {}): Promise<Receipt> {
     this.#refuseToWrite()
@@ -377,6 +377,7 @@ export class Ledger {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       try {
+        await this.retention.close()
         await this.#captures.close()
         await this.#writer.close()
         await this.#checkpoints.close()

@@ -180,7 +180,7 @@ export async function readFrame(source: ByteSource, frame: PackedFrame): Promise
   if (frameEnd(compressed, head) !== compressed.length) throw broken('their frame does not fill its place')
   let lines: Uint8Array
   try {
-    lines = await decompress(compressed, { maxOutputLength: bytes })
+    lines = await decompress(compressed, { maxOutputLength: bytes, chunkSize: Math.max(bytes, 64) })
   } catch (error) {
     throw broken(error instanceof Error ? error.message : String(error))
   }

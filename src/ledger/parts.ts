@@ -4,6 +4,7 @@ import type { Clock } from './clock.ts'
 import type { DraftContext } from './draft.ts'
 import type { Keyring } from './encryption/keyring.ts'
 import type { BatchLimits, QueueLimits } from './queue.ts'
+import type { RetentionPolicyInput } from './retention/policy.ts'
 import type { RecordSigning } from './record-signing.ts'
 import type { OriginMemory } from './remembered.ts'
 import type { SigningKeys } from './signing-keys.ts'
@@ -41,6 +42,8 @@ export interface LedgerParts {
   readonly writer?: (store: Store, options: WriterOptions) => Writer
   /** Data keys of encrypted entries; absent where the ledger was opened without a master key. */
   readonly keyring?: Keyring
+  /** How long entries are kept where, unless a call says otherwise. */
+  readonly retention?: RetentionPolicyInput | undefined
   /** Finds records by their words; absent where nothing does. */
   readonly text?: TextIndex
 }

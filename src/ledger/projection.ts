@@ -5,12 +5,12 @@
 import { asFilters } from './conditions.ts'
 import type { EventQuery } from './conditions.ts'
 import type { JsonObject, LedgerEntry } from './entry.ts'
-import { LedgerError } from './errors.ts'
 import type { EventDefinition } from './events.ts'
 import type { LedgerRecord } from './record.ts'
 import { requirePolicy } from './snapshot-policy.ts'
 import type { SnapshotPolicy } from './snapshot-policy.ts'
 import type { RecordFilter } from './store.ts'
+import { withheldError } from './withheld-entry.ts'
 
 // oxlint-disable-next-line typescript/no-explicit-any -- what a definition takes and gives does not matter here
 type AnyDefinition = EventDefinition<string, any, any>
@@ -35,8 +35,8 @@ export interface EventsOptions<Definitions extends readonly AnyDefinition[]> {
   /** Only events that fit this, too. */
   readonly filter?: EventQuery | undefined
   /**
-   * `fail` (unless said): an event whose data are withheld, since they were erased or archived, ends the reading with
-   * `not_found`. `skip`: it is passed by.
+   * `fail` (unless said): an event whose data are withheld ends the reading with `archived` or `erased` (`not_found` where
+   * nobody knows why). `skip`: it is passed by.
    */
   readonly withheld?: 'fail' | 'skip' | undefined
 }
@@ -64,7 +64,10 @@ export interface EventSelection {
   readonly types: readonly string[]
   /** What else an event has to fit; the types are not in it unless `filter` named some. */
   readonly filter: RecordFilter
-  /** The data for the type's handler; undefined where the event is to be passed by. @throws LedgerError `not_found` | `newer_format` | `key_error` | `damaged` */
+  /**
+   * The data for the type's handler; undefined where the event is to be passed by.
+   * @throws LedgerError `archived` | `erased` | `not_found` | `newer_format` | `key_error` | `damaged`
+   */
   dataOf(record: LedgerRecord): unknown
 }
 
@@ -107,11 +110,7 @@ export function selectEvents(options: EventsOptions<readonly AnyDefinition[]>, o
     if (record.entry === null) {
       if (record.locked !== null) throw record.locked
       if (withheld === 'skip') return undefined
-      throw new LedgerError(
-        'not_found',
-        `${name}: the data of the record at position ${record.seq} are withheld, erased or archived; { withheld: 'skip' } passes such by`,
-        { seq: record.seq },
-      )
+      throw withheldError(record.seq, record.withheld, `{ withheld: 'skip' } in ${name} passes such by`)
     }
     return definitions.get(record.header.type)?.read(record) ?? record.entry
   }

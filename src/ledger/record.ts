@@ -3,6 +3,8 @@ import { readSense } from '../verify/record.ts'
 import { isSealed, keyIdOf } from './encryption/sealed-entry.ts'
 import type { JsonObject } from './entry.ts'
 import { LedgerError } from './errors.ts'
+import { withheldOf } from './withheld-entry.ts'
+import type { WithheldEntry } from './withheld-entry.ts'
 import type { EntryOpening } from './store.ts'
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -71,6 +73,11 @@ export class LedgerRecord {
       this.#entry = text === null ? null : readable(() => JSON.parse(text) as JsonObject)
     }
     return this.#entry
+  }
+
+  /** Why the entry is not there; null where it is, or where nobody knows. */
+  get withheld(): WithheldEntry | null {
+    return this.#entryText === null ? withheldOf(this.bytes) : null
   }
 
   get isEncrypted(): boolean {

@@ -195,7 +195,9 @@ export class TextSearch {
 
   /** Those that have the words. */
   async #looked({ index, text, isLast }: Part, records: readonly LedgerRecord[]): Promise<readonly LedgerRecord[]> {
-    const fits = await index.matching(text, records.map(recordText))
+    const matches = await index.matching(text, records.map(recordText))
+    // What is archived and not read from there can't be looked at: the index knew it when it was here.
+    const fits = matches.map((fit, i) => fit || records[i]!.withheld?.state === 'archived')
     if (fits.every((fit) => fit)) return records
     if (!isLast) throw new Disagreement()
     return records.filter((_, i) => fits[i])

@@ -39,6 +39,8 @@ export interface TextIndex {
   matching(text: string, records: readonly (RecordText | null)[]): Promise<boolean[]>
   /** It was wrong: it is made anew. */
   rebuild(): Promise<void>
+  /** Entries were erased: none of their words is left in it. Where there is no index, none is made. */
+  forget(): Promise<void>
   /** There are so many records now; the index follows when it has time, where there is one. Returns at once. */
   follow(size: number): void
   /** The index is up to date when this resolves, where there is one. */

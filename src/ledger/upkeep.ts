@@ -48,6 +48,12 @@ export interface EntryUpkeep {
    * pages and write-ahead logs included, as far as the store can reach them. Says what it can't.
    */
   reclaim(): Promise<Reclaimed>
+  /**
+   * Keeps everybody else's upkeep of this ledger out until the returned function is called, or the process ends however
+   * it does. Absent where whoever writes is alone anyway.
+   * @throws LedgerError `locked`
+   */
+  lock?(): Promise<() => Promise<void>>
 }
 
 export interface Reclaimed {

@@ -70,8 +70,13 @@ export function countOf(ranges: readonly Range[]): number {
   return count
 }
 
-/** Where several claims are made about positions, the last one made about each position holds. */
-export function lastClaims(claims: readonly { readonly range: Range; readonly holds: boolean }[]): Range[] {
+/**
+ * Where several claims are made about positions, who made the last one about each. Ascending; neighbours of one owner may
+ * be several ranges.
+ */
+export function lastOwners<Owner>(
+  claims: readonly { readonly range: Range; readonly owner: Owner }[],
+): { readonly range: Range; readonly owner: Owner }[] {
   const edges = [...new Set(claims.flatMap(({ range }) => [range.first, range.last + 1]))].sort((a, b) => a - b)
   const indexOf = new Map(edges.map((edge, index) => [edge, index]))
   // Painted from the last claim to the first; `next[i]` leads to the first piece from i on that has no colour yet.
@@ -82,13 +87,19 @@ export function lastClaims(claims: readonly { readonly range: Range; readonly ho
     for (let at = start; at !== root;) [at, next[at]] = [next[at]!, root]
     return root
   }
-  const held: Range[] = []
-  for (const { range, holds } of claims.toReversed()) {
+  const pieces: { range: Range; owner: Owner }[] = []
+  for (const { range, owner } of claims.toReversed()) {
     const end = indexOf.get(range.last + 1)!
     for (let piece = find(indexOf.get(range.first)!); piece < end; piece = find(piece)) {
-      if (holds) held.push({ first: edges[piece]!, last: edges[piece + 1]! - 1 })
+      pieces.push({ range: { first: edges[piece]!, last: edges[piece + 1]! - 1 }, owner })
       next[piece] = piece + 1
     }
   }
-  return union(held)
+  return pieces.sort((a, b) => a.range.first - b.range.first)
+}
+
+/** Where several claims are made about positions, the last one made about each position holds. */
+export function lastClaims(claims: readonly { readonly range: Range; readonly holds: boolean }[]): Range[] {
+  const owned = lastOwners(claims.map(({ range, holds }) => ({ range, owner: holds })))
+  return union(owned.filter(({ owner }) => owner).map(({ range }) => range))
 }

@@ -24,6 +24,8 @@ const SIZE = { text: 'SELECT size FROM heads WHERE ledger_id = $1' }
 const WITHHOLD = { name: 'cortex_withhold', text: 'SELECT records, bytes, next_seq FROM withhold_entries($1, $2, $3, $4, $5)' }
 const RESTORE = { name: 'cortex_restore', text: 'SELECT records, bytes FROM restore_entries($1, $2, $3, $4, $5, $6)' }
 
+const LOCK = { text: "SELECT pg_try_advisory_lock(hashtextextended('cortex-ledger upkeep ' || current_schema() || ' ' || $1, 0))" }
+
 export class PostgresUpkeep implements EntryUpkeep {
   readonly archive
   readonly #access: TreeAccess
@@ -80,6 +82,21 @@ export class PostgresUpkeep implements EntryUpkeep {
     this.#access.assertWritable()
     await this.#files.removeLeftOvers()
     return reclaimTables((work) => this.#access.reading(work), this.#sessions.patience_ms)
+  }
+
+  /** Of a session of its own: the server lets go of it when the connection is gone, however that ends. */
+  async lock(): Promise<() => Promise<void>> {
+    this.#access.assertWritable()
+    const session = await this.#sessions.streaming()
+    try {
+      const [row] = await session.query(LOCK, [String(this.#access.place.id)])
+      if (row?.[0] !== 't')
+        throw new LedgerError('locked', 'another process is moving or erasing entries of this ledger: let it finish, then try again')
+    } catch (error) {
+      await session.end()
+      throw error
+    }
+    return () => session.end()
   }
 
   /** Work that does nothing where it was done already. A table may be locked for a while: it is tried again. */

@@ -4,6 +4,7 @@ import { archiveInPieces } from '../../ledger/archive-pieces.ts'
 import { gathered, portionFrom, portionsOf } from '../../ledger/portions.ts'
 import type { EntryUpkeep, KeptEntry, Reclaimed, UpkeepStep } from '../../ledger/upkeep.ts'
 import type { Database } from '../sql/driver.ts'
+import { lockFile } from '../sql/lock.ts'
 import { Thread } from '../sql/thread.ts'
 import { restoreStep, withholdStep } from './changing.ts'
 import { sizeOf } from './connection.ts'
@@ -106,6 +107,14 @@ export class SqliteUpkeep implements EntryUpkeep {
       if (this.#thread === thread) this.#thread = null
       await thread.close()
     }
+  }
+
+  async lock(): Promise<() => Promise<void>> {
+    this.#access.assertWritable()
+    const { path } = this.#database()
+    const held = 'another process is moving or erasing entries of this ledger: let it finish, then try again'
+    const release = await lockFile(`${path}-upkeep`, held)
+    return async () => release()
   }
 
   #bytes(): number {

@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs'
 import { LedgerError } from '../../ledger/errors.ts'
 import type { RecordText } from '../../ledger/record-text.ts'
 import type { TextFigures, TextIndex, TextSelection } from '../../ledger/text.ts'
+import { removeDatabase } from '../sql/derived.ts'
 import type { DriverName } from '../sql/driver.ts'
 import type { Thread } from '../sql/thread.ts'
 import { openToRead, readPosition } from './text-db.ts'
@@ -93,6 +94,14 @@ export class FullTextIndex implements TextIndex {
     })
     this.#queue = answer.catch(() => {})
     return (await answer) as Answer
+  }
+
+  async forget(): Promise<void> {
+    const { mode, path } = this.#parts
+    const isThere = path === null ? this.#here !== null : existsSync(path)
+    if (this.#isClosed || (!isThere && this.#here === null)) return
+    if (mode === 'off' && path !== null) removeDatabase(path)
+    else await this.#ask({ kind: 'rebuild' }, true)
   }
 
   /** Nothing is done here but to note the size: the caller has just been told that a record is durable, and has better things to do. */

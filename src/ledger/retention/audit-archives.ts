@@ -1,0 +1,77 @@
+/** Verifying the archive files that can be read: each line against the ledger's own, which withholds the entry. */
+import { partition } from '../../verify/ranges.ts'
+import type { Range } from '../../verify/ranges.ts'
+import { readSense } from '../../verify/record.ts'
+import { LedgerError } from '../errors.ts'
+import type { AuditRange, AuditSink, Store } from '../store.ts'
+import { archivedFault, isWithheldLine, NULL_END } from './archive-lines.ts'
+import type { ArchivedFile } from './catalogue.ts'
+import type { Tiers } from './tiers.ts'
+
+/** Hands all on, and says whether an entry was withheld: where none is, nobody need look where it might lie. */
+export function watchingWithheld(sink: AuditSink): { readonly sink: AuditSink; readonly saw: () => boolean } {
+  let saw = false
+  return {
+    saw: () => saw,
+    sink: {
+      file: (name, first_seq) => sink.file(name, first_seq),
+      line: (bytes, start, end, position) => {
+        if (bytes[end - 2] === NULL_END) saw = true
+        sink.line(bytes, start, end, position)
+      },
+      unended: (position, length, state) => sink.unended(position, length, state),
+      problem: (problem) => sink.problem(problem),
+      columnsChecked: (missing) => sink.columnsChecked(missing),
+    },
+  }
+}
+
+/**
+ * Problems of archive files that hold entries of this range are told to the sink, whatever state they are in.
+ * @throws LedgerError where the ledger can't be read
+ */
+export async function auditArchives(
+  store: Store,
+  tiers: Tiers,
+  sink: AuditSink,
+  signal: AbortSignal | undefined,
+  { from, before }: AuditRange,
+): Promise<void> {
+  // Without an index, looking for these records reads all of them.
+  if (tiers.warm === null && !(tiers.cold !== null && tiers.readThrough)) return
+  await tiers.catalogue.refresh(store)
+  for (const [file, ranges] of tiers.catalogue.current()) {
+    const looked = tiers.reads(file) ? partition(ranges, [{ first: from, last: before - 1 }]).inside : []
+    signal?.throwIfAborted()
+    if (looked.length > 0) await auditFile(store, tiers, file, looked, sink)
+  }
+}
+
+async function auditFile(store: Store, tiers: Tiers, file: ArchivedFile, ranges: readonly Range[], sink: AuditSink): Promise<void> {
+  const where = { file: file.location === null ? `entries/${file.file}` : `${file.location}/${file.file}`, byte: 0 }
+  const tell = (seq: number | null, found: string): void =>
+    sink.problem({ code: 'unreadable', seq, expected: 'the entries that the ledger says are archived there', found, where })
+  const lines = tiers.lines(file)
+  try {
+    let next = await lines.next()
+    for (const { first, last } of ranges) {
+      for await (const chunk of store.read({ filter: {}, from: first, before: last + 1, reverse: false, limit: Infinity })) {
+        for (const own of chunk) {
+          // It is in the ledger still, or again.
+          if (!isWithheldLine(own)) continue
+          const { seq } = readSense(own).header
+          while (next.done !== true && readSense(next.value).header.seq < seq) next = await lines.next()
+          const isThere = next.done !== true && readSense(next.value).header.seq === seq
+          const fault = isThere ? archivedFault(own, next.value as Uint8Array) : 'it is not there'
+          if (fault !== null) tell(seq, fault)
+        }
+      }
+    }
+  } catch (error) {
+    // Its own lines can be wrong in any way.
+    if (!(error instanceof LedgerError || error instanceof TypeError)) throw error
+    tell(ranges[0]?.first ?? null, error.message)
+  } finally {
+    await lines.return()
+  }
+}
