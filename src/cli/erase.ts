@@ -6,6 +6,8 @@ import type { Erasure, RetentionProgress } from '../index.ts'
 import { formatCertificate } from '../ledger/retention/certificate.ts'
 import { addArchiveOption, archiveOf } from './archive-option.ts'
 import type { ArchiveOption } from './archive-option.ts'
+import { addMasterKeyOption, encryptionOf } from './encryption.ts'
+import type { MasterKeyOptions } from './encryption.ts'
 import { asked, Misuse } from './errors.ts'
 import { addFilterOptions, criteriaOf, FILTER_HELP } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
@@ -17,7 +19,7 @@ import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, printable } from './text.ts'
 
-interface EraseFlags extends FilterOptions, ArchiveOption, SigningOptions {
+interface EraseFlags extends FilterOptions, ArchiveOption, SigningOptions, MasterKeyOptions {
   readonly subject?: string
   readonly reason?: string
   readonly right?: string
@@ -27,7 +29,8 @@ interface EraseFlags extends FilterOptions, ArchiveOption, SigningOptions {
 }
 
 export function addErase(program: Command, terminal: Terminal): void {
-  addSigningOptions(addArchiveOption(addFilterOptions(program.command('erase')), 'where cold entries lie'))
+  const command = addSigningOptions(addArchiveOption(addFilterOptions(program.command('erase')), 'where cold entries lie'))
+  addMasterKeyOption(command, 'the master key, which --subject needs')
     .summary('erase entries for good')
     .description(
       'Erases the entries of all records that fit, or of none where one is under legal hold: in the ledger, in its archive files, and in what was derived from them. Headers, hashes and proofs stay, and a record says what was erased and why. It can not be undone.',
@@ -49,7 +52,7 @@ export function addErase(program: Command, terminal: Terminal): void {
       const criteria = criteriaOf(flags)
       if (flags.subject === undefined && Object.keys(criteria).length === 0)
         throw new Misuse('which records? Give --run-id, --correlation-id, --subject, --actor or the like')
-      const opening = { create: false, ...archiveOf(flags), ...signingOf(flags) }
+      const opening = { create: false, ...archiveOf(flags), ...signingOf(flags), ...encryptionOf(flags) }
       const location = locationOf(argument)
       await withFile(flags.certificate, async (file) =>
         withLedger(terminal, location, opening, async (ledger) => {

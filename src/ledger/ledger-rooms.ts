@@ -41,7 +41,7 @@ interface RetainedLedger extends Pick<CertificateSources, 'prove' | 'tree'> {
 }
 
 export function retentionOf(
-  { store, drafting, text, origin, retention }: LedgerParts,
+  { store, drafting, text, origin, retention, keyring }: LedgerParts,
   submit: (drafts: readonly Draft[], condition?: AppendCondition) => Promise<Receipt[]>,
   ledger: RetainedLedger,
 ): Retention {
@@ -52,6 +52,7 @@ export function retentionOf(
     submit,
     rotate: () => ledger.rotate(),
     forgetWords: async () => text?.forget(),
+    keyring: keyring ?? null,
     certificate: {
       origin,
       get tree() {

@@ -149,10 +149,15 @@ export class Keyring {
     }
   }
 
+  /** Ids of the data keys that the name has now. @throws LedgerError `key_error`, and as the store */
+  async idsOf(name: string): Promise<string[]> {
+    return (await this.#parts.store.find('label', [await this.#labelOf(name)])).map(({ id }) => id)
+  }
+
   /** Takes the key away for good; gives the ids that were there. @throws LedgerError as the store */
   async shred(which: WhichKey): Promise<readonly string[]> {
     const { store } = this.#parts
-    const ids = 'id' in which ? [which.id] : (await store.find('label', [await this.#labelOf(which.name)])).map(({ id }) => id)
+    const ids = 'id' in which ? [which.id] : await this.idsOf(which.name)
     if (ids.includes(NAMES)) throw new RangeError(`${NAMES} is the key that finds all others: it is not shredded`)
     const gone = await store.remove(ids)
     for (const keys of [this.#unwrapped, this.#last]) for (const [at, { id }] of keys) if (gone.includes(id)) keys.delete(at)

@@ -2,7 +2,7 @@
  * Erasing entries: the record that says so is durable first, then they go from the store, from archive files, and from
  * what was derived from them. Headers and hashes stay, and with them every proof.
  */
-import { countOf, partition } from '../../verify/ranges.ts'
+import { countOf, partition, union } from '../../verify/ranges.ts'
 import type { Range } from '../../verify/ranges.ts'
 import type { JsonObject } from '../entry.ts'
 import { LedgerError } from '../errors.ts'
@@ -19,6 +19,7 @@ import type { LegalHold } from './holds.ts'
 import { recordedText } from './policy.ts'
 import { rangesOf, recordsAt } from './scan.ts'
 import { settle } from './settle.ts'
+import type { Subject } from './subject.ts'
 
 export interface EraseOptions extends PaceOptions {
   /** Why; it stays in the ledger for ever, so it names nobody. */
@@ -54,7 +55,7 @@ interface Chosen {
   readonly already: readonly number[]
 }
 
-async function chosen(context: RetentionContext, filter: RecordFilter): Promise<Chosen> {
+async function chosen(context: RetentionContext, filter: RecordFilter, subject: Subject | null): Promise<Chosen> {
   const { store, tiers } = context
   const { catalogue } = tiers
   const fresh: number[] = []
@@ -68,6 +69,7 @@ async function chosen(context: RetentionContext, filter: RecordFilter): Promise<
       already.add(record.seq)
       continue
     }
+    if (subject !== null && !(await subject.has(context, record))) continue
     const names = record.isWithheld ? await archivedNames(context, record.seq, record.line) : record.names
     const over = catalogue.activeHolds.filter((hold) => isHeldBy(hold, record.header, names))
     for (const hold of over) holds.add(hold)
@@ -96,26 +98,35 @@ function entriesFor(ranges: readonly Range[], options: EraseOptions): JsonObject
 }
 
 /**
- * Erases all records that fit, or none where one of them is held.
+ * Erases all records that fit (of a subject: those under its keys, which are destroyed), or none where one of them is held.
  * @throws LedgerError `held` | `not_found` where none fits | `too_large`, and of the store and the archives
  */
-export async function eraseEntries(context: RetentionContext, criteria: Criteria, options: EraseOptions): Promise<Erased> {
-  const filter = asFilter(canonicalCriteria(criteria) as Criteria)
+export async function eraseEntries(
+  context: RetentionContext,
+  criteria: Criteria,
+  options: EraseOptions,
+  subject: Subject | null = null,
+): Promise<Erased> {
+  // All of a subject is enough to say; all of a ledger is not.
+  const isNarrowed = Object.values(criteria).some((value) => value !== undefined)
+  const filter = subject !== null && !isNarrowed ? {} : asFilter(canonicalCriteria(criteria) as Criteria)
   const pace = new Pace(options)
   // What it says is wrong is told before anything is done.
   entriesFor([{ first: 0, last: 0 }], options)
   const first = await settle(context, pace)
   const { store, tiers, upkeep } = context
   const { catalogue } = tiers
-  let receipts: Receipt[] = []
-  let found: Chosen
+  const receipts: Receipt[] = []
+  const erased: Range[] = []
+  let already: readonly number[] | null = null
   for (;;) {
     pace.check()
-    found = await chosen(context, filter)
-    const { fresh, already } = found
-    if (fresh.length + already.length === 0)
-      throw new LedgerError('not_found', 'no record fits that could be erased: look for it with query. Nothing was erased')
-    if (fresh.length === 0) break
+    const found = await chosen(context, filter, subject)
+    const { fresh } = found
+    if (fresh.length === 0) {
+      already ??= found.already
+      break
+    }
     const { segment } = store
     if (segment !== null && fresh.at(-1)!.last >= segment.first_seq) {
       await context.rotate()
@@ -125,20 +136,28 @@ export async function eraseEntries(context: RetentionContext, criteria: Criteria
     const recorded = await recordUnlessStale(context, drafts)
     if (recorded === null) continue
     // Crash point: it is decided, and carried out from here on by whoever comes.
-    receipts = recorded
+    receipts.push(...recorded)
+    erased.push(...fresh)
+    already ??= found.already
     await pace.done('erase', countOf(fresh), 0)
-    break
+    if (subject === null) break
+    // Nobody writes under the key from now on; what somebody did since it was looked is found by looking again.
+    await subject.shred()
   }
+  if (subject === null && erased.length + already.length === 0)
+    throw new LedgerError('not_found', 'no record fits that could be erased: look for it with query. Nothing was erased')
+  // Also a key of which no entry is left: an earlier run may have come this far.
+  await subject?.shred()
   const after = await settle(context, pace)
   const reclaimed = await upkeep.reclaim()
-  const already = rangesOf(found.already)
-  const before = catalogue.erasures.filter(({ ranges }) => partition(ranges, already).inside.length > 0).map(({ seq }) => seq)
+  const before = rangesOf(already)
+  const earlier = catalogue.erasures.filter(({ ranges }) => partition(ranges, before).inside.length > 0).map(({ seq }) => seq)
   return {
-    ranges: found.fresh.length > 0 ? found.fresh : already,
-    records: countOf(found.fresh),
+    ranges: erased.length > 0 ? union(erased) : before,
+    records: countOf(erased),
     receipts,
-    already: found.already.length,
-    before,
+    already: already.length,
+    before: earlier,
     reclaimed,
     left: [...new Set([...(receipts.length === 0 ? first.left : []), ...after.left, ...reclaimed.left])],
   }

@@ -1,6 +1,7 @@
 /** How long a ledger's entries stay, and where: what an open ledger can be asked for. One thing at a time. */
 import type { AppendCondition } from '../conditions.ts'
 import type { Draft, DraftContext } from '../draft.ts'
+import type { Keyring } from '../encryption/keyring.ts'
 import type { JsonObject } from '../entry.ts'
 import { LedgerError } from '../errors.ts'
 import type { Receipt } from '../plan.ts'
@@ -29,6 +30,8 @@ export interface RetentionParts {
   readonly submit: (drafts: readonly Draft[], condition?: AppendCondition) => Promise<Receipt[]>
   readonly rotate: () => Promise<unknown>
   readonly forgetWords: () => Promise<void>
+  /** Data keys of encrypted entries; null without a master key. */
+  readonly keyring: Keyring | null
   readonly certificate: CertificateSources
 }
 
@@ -102,17 +105,18 @@ export class Retention {
   /**
    * Erases the entries of all records that fit, or none: the record that says so first, then the store, archive files and
    * what was derived. What could not be done is in `left`, and the next `erase` or `apply` goes on with it.
-   * @throws LedgerError `held` | `not_found`, and as `apply`
+   * Of a `subject`, the name that its entries are encrypted under: the data key is destroyed as well, so that copies and
+   * backups can't be read either.
+   * @throws LedgerError `held` | `not_found` | `key_error`, and as `apply`
    */
   async erase(criteria: EraseCriteria, options: EraseOptions): Promise<Erasure> {
     const { subject, ...where } = criteria
-    // Where entries are encrypted under a key of the subject's, destroying it belongs here.
-    if (subject !== undefined)
-      throw new LedgerError('unsupported', 'a subject is erased by destroying its key, and this ledger has none for it: name runs or tasks')
     const { eraseEntries } = await import('./erase.ts')
     const { certify } = await import('./certificate.ts')
+    const { subjectOf } = await import('./subject.ts')
     return this.#alone(options, async (context, own) => {
-      const erased = await eraseEntries(context, where, own)
+      const of = subject === undefined ? null : await subjectOf(subject, this.#parts.keyring)
+      const erased = await eraseEntries(context, where, own, of)
       const { records, already, left } = erased
       return { records, already, left, certificate: await certify(this.#parts.certificate, erased) }
     })
