@@ -81,6 +81,8 @@ export class RowAudit {
   readonly #header = new HeaderMatch(HEADER_COLUMNS)
   /** Rows so far. */
   count = 0
+  /** A row without its entry came since this was last made false. */
+  hasWithheld = false
   /** Of the last row: its position, and where its hash column's text stands. */
   #last: { readonly seq: bigint; readonly bytes: Buffer; readonly start: number; readonly end: number } | null = null
 
@@ -112,6 +114,7 @@ export class RowAudit {
     const difference = this.#isAsWritten(row, start, end) ? null : compare(row, start, end)
     if (difference !== null) this.#sink.problem({ code: 'column_mismatch', seq: number, ...difference, where: { row: number } })
     this.count++
+    if (row.lengths[FIRST_PART + PARTS.indexOf('salt')] === -1) this.hasWithheld = true
     const hashStart = start + HASH_OPEN.length
     this.#last = { seq, bytes: row.bytes, start: hashStart, end: Math.min(end, hashStart + (length(row, 0) ?? 0)) }
     return seq

@@ -2,6 +2,7 @@
 import type { DataKeyStore, StoredKey } from '../../ledger/store.ts'
 import { textArray } from './arrays.ts'
 import type { Row } from './bound-query.ts'
+import { UNDEFINED_TABLE, sqlStateOf } from './errors.ts'
 import type { TreeAccess } from './tree.ts'
 
 const COLUMNS = 'id, label, master, wrapped'
@@ -27,8 +28,11 @@ const REWRAP = {
     WHERE d.ledger_id = $1 AND d.id = c.id AND d.wrapped = c.before RETURNING d.id`,
 }
 const REMOVE = { name: 'cortex_keys_remove', text: 'DELETE FROM data_keys WHERE ledger_id = $1 AND id = ANY ($2::text[])' }
-/** Old versions of rows are what is left of a key in the table; without the right to it this does nothing. */
-const VACUUM = { text: 'VACUUM data_keys' }
+/**
+ * What was removed stays in the table's pages until it is written anew. It is small, so that is done at once; where somebody
+ * is in the way, the next `reclaim` does it.
+ */
+const REWRITE = { text: "SELECT rewrite_table('data_keys', 0)" }
 
 function asKey([id, label, master, wrapped]: Row): StoredKey {
   return { id: id as string, label: label as string, master: master as string, wrapped: wrapped as string }
@@ -37,7 +41,16 @@ function asKey([id, label, master, wrapped]: Row): StoredKey {
 /** Over the connections that read: doing any of it twice is doing it once. */
 export function dataKeysInTable({ place, reading, assertWritable }: TreeAccess): DataKeyStore {
   return {
-    isEmpty: () => reading((session) => session.query(ANY, [place.id])).then(([row]) => row?.[0] !== 't'),
+    async isEmpty() {
+      try {
+        const [row] = await reading((session) => session.query(ANY, [place.id]))
+        return row?.[0] !== 't'
+      } catch (error) {
+        // Tables of version 1 have none.
+        if (sqlStateOf(error) !== UNDEFINED_TABLE) throw error
+        return true
+      }
+    },
     find: async (by, values) => (await reading((session) => session.query(FIND[by], [place.id, textArray(values)]))).map(asKey),
     list: async (after, limit) => (await reading((session) => session.query(LIST, [place.id, after, limit]))).map(asKey),
     async add(keys) {
@@ -61,7 +74,7 @@ export function dataKeysInTable({ place, reading, assertWritable }: TreeAccess):
       const there = (await reading((session) => session.query(FIND.id, [place.id, textArray(ids)]))).map(([id]) => id as string)
       if (there.length === 0) return []
       await reading((session) => session.query(REMOVE, [place.id, textArray(there)]))
-      await reading((session) => session.query(VACUUM)).catch(() => {})
+      await reading((session) => session.query(REWRITE)).catch(() => {})
       return there
     },
   }

@@ -2,7 +2,7 @@
 import { PIECE_BYTES } from '../../ledger/archive-pieces.ts'
 import type { PieceTables, WholeFile } from '../../ledger/archive-pieces.ts'
 import { byteaArray } from './arrays.ts'
-import { sqlStateOf } from './errors.ts'
+import { UNDEFINED_TABLE, sqlStateOf } from './errors.ts'
 import type { TreeAccess } from './tree.ts'
 
 const BEGIN = { text: 'INSERT INTO entry_files (ledger_id) VALUES ($1) RETURNING id' }
@@ -27,7 +27,6 @@ export interface EntryFiles extends PieceTables {
   removeLeftOvers(): Promise<void>
 }
 
-const UNDEFINED_TABLE = '42P01'
 const UNIQUE_VIOLATION = '23505'
 
 /** What fails with this SQLSTATE comes to this. */

@@ -102,6 +102,9 @@ interface RawError {
   readonly errors?: unknown
 }
 
+/** SQLSTATE where a table is not there. */
+export const UNDEFINED_TABLE = '42P01'
+
 const SQLSTATE = /^[0-9A-Z]{5}$/
 
 /** SQLSTATE of a server's error, or null. Node.js has codes of five letters too (EPIPE), but gives no severity. */

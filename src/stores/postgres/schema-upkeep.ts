@@ -72,28 +72,38 @@ SET lock_timeout = '${LOCK_TIMEOUT}' SET enable_seqscan = off SET enable_hashjoi
 DECLARE
   seqs bigint[];
   moments timestamptz[];
+  sizes bigint[];
 BEGIN
   SELECT array_agg(f.seq ORDER BY f.seq) FILTER (WHERE f.before < p_bytes), array_agg(f.recorded_at ORDER BY f.seq) FILTER (WHERE f.before < p_bytes),
-      coalesce(sum(f.size) FILTER (WHERE f.before < p_bytes), 0), min(f.seq) FILTER (WHERE f.before >= p_bytes)
-    INTO seqs, moments, bytes, next_seq
+      array_agg(f.size ORDER BY f.seq) FILTER (WHERE f.before < p_bytes), min(f.seq) FILTER (WHERE f.before >= p_bytes)
+    INTO seqs, moments, sizes, next_seq
     FROM (SELECT t.*, sum(t.size) OVER (ORDER BY t.seq) - t.size AS before
       FROM (SELECT a.seq, a.recorded_at, coalesce(octet_length(a.salt), 0) + coalesce(octet_length(a.entry), 0) AS size
         FROM unnest(firsts, lasts) AS r(first, last)
         JOIN audit_log AS a ON a.ledger_id = p_ledger AND a.seq BETWEEN r.first AND r.last
         WHERE a.entry IS NOT NULL OR a.salt IS NOT NULL OR (p_erase AND (a.provider IS NOT NULL OR a.model IS NOT NULL))) AS t) AS f;
-  records := coalesce(cardinality(seqs), 0);
-  IF records = 0 THEN RETURN; END IF;
+  records := 0;
+  bytes := 0;
+  IF seqs IS NULL THEN RETURN; END IF;
   PERFORM set_config('cortex_ledger.upkeep', 'on', true);
+  -- Somebody else may be at it: asked again where a row was waited for, so that each is counted once.
   WITH changed AS (
       UPDATE audit_log AS a SET salt = NULL, entry = NULL, provider = CASE WHEN NOT p_erase THEN a.provider END,
         model = CASE WHEN NOT p_erase THEN a.model END
-      FROM unnest(seqs, moments) AS w(seq, recorded_at)
+      FROM unnest(seqs, moments, sizes) AS w(seq, recorded_at, size)
       WHERE a.ledger_id = p_ledger AND a.seq = w.seq AND a.recorded_at = w.recorded_at
-      RETURNING a.tableoid)
-    INSERT INTO upkeep_due AS due (table_name, transaction_id, is_erasure)
-      SELECT DISTINCT c.relname, pg_current_xact_id(), p_erase FROM changed JOIN pg_class AS c ON c.oid = changed.tableoid
-      ON CONFLICT (table_name) DO UPDATE
-        SET transaction_id = excluded.transaction_id, is_erasure = due.is_erasure OR excluded.is_erasure;
+        AND (a.entry IS NOT NULL OR a.salt IS NOT NULL OR (p_erase AND (a.provider IS NOT NULL OR a.model IS NOT NULL)))
+      RETURNING a.tableoid, w.size),
+    noted AS (
+      INSERT INTO upkeep_due AS due (table_name, transaction_id, is_erasure)
+        SELECT DISTINCT c.relname, pg_current_xact_id(), p_erase FROM changed JOIN pg_class AS c ON c.oid = changed.tableoid ORDER BY c.relname
+        ON CONFLICT (table_name) DO UPDATE
+          SET transaction_id = excluded.transaction_id, is_erasure = due.is_erasure OR excluded.is_erasure)
+    SELECT count(*), coalesce(sum(changed.size), 0) INTO records, bytes FROM changed;
+  IF records = 0 THEN
+    PERFORM set_config('cortex_ledger.upkeep', '', true);
+    RETURN;
+  END IF;
   -- Last, since whoever appends waits for this row.
   UPDATE heads AS h SET bytes = greatest(h.bytes - withhold_entries.bytes, 0) WHERE h.ledger_id = p_ledger;
   PERFORM set_config('cortex_ledger.upkeep', '', true);
@@ -130,6 +140,7 @@ BEGIN
 END $$;
 CREATE TRIGGER note_due AFTER DELETE ON entry_pieces FOR EACH STATEMENT EXECUTE FUNCTION note_due();
 CREATE TRIGGER note_due AFTER UPDATE OR DELETE ON snapshots FOR EACH STATEMENT EXECUTE FUNCTION note_due();
+CREATE TRIGGER note_due AFTER UPDATE OR DELETE ON data_keys FOR EACH STATEMENT EXECUTE FUNCTION note_due();
 CREATE TRIGGER note_due AFTER DELETE ON audit_log_default FOR EACH STATEMENT EXECUTE FUNCTION note_due();
 -- What left it before this migration.
 INSERT INTO upkeep_due SELECT 'audit_log_default', pg_current_xact_id(), false WHERE EXISTS (SELECT FROM ledgers);
@@ -162,7 +173,7 @@ BEGIN
   SELECT c.oid::regclass, k.relname INTO relation, key_name
     FROM pg_class AS c JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary JOIN pg_class AS k ON k.oid = i.indexrelid
     WHERE c.relnamespace = '@schema@'::regnamespace AND c.relname = p_table
-      AND (c.relname IN ('entry_pieces', 'snapshots') OR EXISTS (
+      AND (c.relname IN ('entry_pieces', 'snapshots', 'data_keys') OR EXISTS (
         SELECT FROM pg_inherits AS p WHERE p.inhrelid = c.oid AND p.inhparent = 'audit_log'::regclass));
   IF relation IS NULL THEN RETURN 'it is no partition of audit_log now, so what was taken away is still in its file'; END IF;
   IF (p_table = partition_of(month_of(clock_timestamp())) OR p_table = 'audit_log_default') AND pg_table_size(relation) > p_live_bytes THEN

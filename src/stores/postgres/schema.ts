@@ -86,7 +86,10 @@ CREATE TABLE snapshots (
   name text COLLATE "C" NOT NULL,
   text text COLLATE "C" NOT NULL,
   PRIMARY KEY (ledger_id, name)
-);
+);`
+
+/** Of migration 2. */
+const DATA_KEYS_SQL = `
 -- Keys that entries are encrypted under, wrapped by a master key. They go when their subject is erased.
 CREATE TABLE data_keys (
   ledger_id integer NOT NULL,
@@ -152,6 +155,6 @@ export const MIGRATIONS: readonly ((schema: string) => string)[] = [
     [TABLES_SQL, INDEXES_SQL, COMPRESSION_SQL, VIEWS_SQL, GUARDS_SQL, PARTITIONS_SQL, STATE_SQL, APPEND_SQL]
       .join('\n')
       .replaceAll('@schema@', schema),
-  (schema) => UPKEEP_SQL.replaceAll('@schema@', schema),
+  (schema) => [DATA_KEYS_SQL, UPKEEP_SQL].join('\n').replaceAll('@schema@', schema),
 ]
 export const SCHEMA_VERSION = MIGRATIONS.length

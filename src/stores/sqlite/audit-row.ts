@@ -35,6 +35,8 @@ interface Difference {
 export class RowAudit {
   /** How many rows have a value, by column: what each index must hold. */
   readonly counts = new Map<IndexColumn, number>(INDEX_COLUMNS.map((column) => [column, 0]))
+  /** A row without its entry came since this was last made false. */
+  hasWithheld = false
   private readonly sink: AuditSink
   private tags = 0
   /** Rows whose tags were told to differ. */
@@ -62,6 +64,7 @@ export class RowAudit {
     // From here on nothing can fail and be begun again.
     this.sink.line(line, 0, line.length, number)
     this.tags += tags.length
+    if (row['salt_bytes'] === null) this.hasWithheld = true
     for (let i = 0; i < INDEX_COLUMNS.length; i++) {
       const column = INDEX_COLUMNS[i] as IndexColumn
       if (columns[i] !== null) this.counts.set(column, (this.counts.get(column) ?? 0) + 1)

@@ -41,47 +41,70 @@ export async function auditDatabase(run: Runner, sink: AuditSink, signal?: Abort
   sink.file(null, null)
   const rows = new RowAudit(sink)
   const indexes = new IndexAudit(sink)
-  let whole = true
+  const feeding = { run, sink, rows, indexes, signal }
   try {
-    const end = await run(lastRow)
-    const rowsOf = rowRange(range, end)
-    const { last } = rowsOf
+    const { first, isOpen, last: lastAtStart } = rowRange(range, await run(lastRow))
     await run((database) => indexes.begin(database))
-    let from = rowsOf.first
-    while (last !== null && from <= last) {
-      signal?.throwIfAborted()
-      const page = await run((database) => readPage(database, from, last))
-      // Each row once: the work is begun again where another process was in the way.
-      let checked = 0
-      await run((database) => {
-        for (; checked < page.rows.length; checked++) rows.check(database, page.rows[checked] as SqlRow)
-      })
-      const final = page.rows.at(-1)
-      if (final !== undefined) {
-        const numbers = page.rows.map(rowNumber)
-        await run((database) => indexes.checkRows(database, numbers))
-        from = rowNumber(final) + 1n
-      } else if (page.damage === null) break
-      if (page.damage !== null) {
-        whole = false
-        if (from < 0n) from = 0n
-        sink.problem(unreadable(Number(from), page.damage))
-        const next = await run((database) => firstReadable(database, from + 1n, last))
-        if (next === null) break
-        from = next
-      }
-      await turnOfTheLoop()
+    let last = lastAtStart
+    let isWhole = true
+    for (let from = first; last !== null && from <= last;) {
+      const end: bigint = last
+      isWhole = (await feedRows(feeding, from, end)) && isWhole
+      // An entry that was found withheld is named by a record that was durable before: if need be by one that has come since.
+      if (!isOpen || !rows.hasWithheld || end === LAST_ROW) break
+      rows.hasWithheld = false
+      from = end + 1n
+      last = await run(lastRow)
+      if (last === null || last < end) last = end
     }
+    const all = { first, last, isOpen }
     // With rows unread, nobody knows how many entries and which tags there must be.
-    if (whole) {
-      if (last !== null) await indexes.checkCounts(run, rowsOf, rows.counts, signal)
-      await run((database) => rows.checkTags(database, rowsOf))
+    if (isWhole) {
+      if (last !== null) await indexes.checkCounts(run, all, rows.counts, signal)
+      await run((database) => rows.checkTags(database, all))
     }
   } catch (error) {
     if (!isDamage(error)) throw error
     sink.problem(unreadable(null, error))
   }
   sink.columnsChecked()
+}
+
+interface Feeding {
+  readonly run: Runner
+  readonly sink: AuditSink
+  readonly rows: RowAudit
+  readonly indexes: IndexAudit
+  readonly signal: AbortSignal | undefined
+}
+
+/** The rows from `first` to `last`; false where some could not be read. */
+async function feedRows({ run, sink, rows, indexes, signal }: Feeding, first: bigint, last: bigint): Promise<boolean> {
+  let isWhole = true
+  for (let from = first; from <= last; await turnOfTheLoop()) {
+    signal?.throwIfAborted()
+    const page = await run((database) => readPage(database, from, last))
+    // Each row once: the work is begun again where another process was in the way.
+    let checked = 0
+    await run((database) => {
+      for (; checked < page.rows.length; checked++) rows.check(database, page.rows[checked] as SqlRow)
+    })
+    const final = page.rows.at(-1)
+    if (final !== undefined) {
+      const numbers = page.rows.map(rowNumber)
+      await run((database) => indexes.checkRows(database, numbers))
+      from = rowNumber(final) + 1n
+    } else if (page.damage === null) break
+    if (page.damage !== null) {
+      isWhole = false
+      if (from < 0n) from = 0n
+      sink.problem(unreadable(Number(from), page.damage))
+      const next = await run((database) => firstReadable(database, from + 1n, last))
+      if (next === null) break
+      from = next
+    }
+  }
+  return isWhole
 }
 
 /** The rows of a range, of those that were there at the start. */

@@ -149,8 +149,8 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
 
   test('retention takes entries away, puts them back, and gives room back, by functions alone', { timeout: 60_000 }, async () => {
     const before = await lines()
-    await as('owner', 'CREATE ROLE keeper LOGIN; GRANT cortex_ledger_writer, cortex_ledger_retention TO keeper')
-    const store = await openPostgresStore(url('keeper'), { databaseClock: false, patienceMs: 300 })
+    await as('owner', 'CREATE ROLE janitor LOGIN; GRANT cortex_ledger_writer, cortex_ledger_retention TO janitor')
+    const store = await openPostgresStore(url('janitor'), { databaseClock: false, patienceMs: 300 })
     const upkeep = store.upkeep!
     const count = async (steps: AsyncIterable<{ readonly records: number }>): Promise<number> => {
       let records = 0
@@ -193,10 +193,10 @@ describe.skipIf(clusterMissing !== null)('roles', () => {
       "INSERT INTO upkeep_due VALUES ('audit_log', pg_current_xact_id(), false)",
       'CLUSTER audit_log_2026_03 USING audit_log_2026_03_pkey',
     ])
-      expect(await refusal('keeper', sql), sql).toBe('42501')
+      expect(await refusal('janitor', sql), sql).toBe('42501')
     // Tables that are not the ledger's months are not rewritten.
     for (const table of ['ledgers', 'heads', 'pg_class', 'audit_log'])
-      expect((await as('keeper', `SELECT rewrite_table('${table}', 0) AS why`)).rows).toEqual([
+      expect((await as('janitor', `SELECT rewrite_table('${table}', 0) AS why`)).rows).toEqual([
         { why: expect.stringMatching(/no partition/) },
       ])
     // One who writes alone may not.

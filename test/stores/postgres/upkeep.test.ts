@@ -254,12 +254,13 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
     const { url, store, chain } = await started(Array.from({ length: 9 }, () => ({})))
     await store.close()
     const client = await connectAs(url)
-    await client.query(`DROP TABLE entry_pieces, entry_files, upkeep_due CASCADE; DELETE FROM schema_version WHERE version = 2;
+    await client.query(`DROP TABLE entry_pieces, entry_files, upkeep_due, data_keys CASCADE; DELETE FROM schema_version WHERE version = 2;
       DROP FUNCTION withhold_entries, restore_entries, note_due, upkeep_holder, rewrite_table, renew_statistics CASCADE`)
     await client.end()
     const reader = await openPostgresStore(url, { readOnly: true })
     expect(await linesOf(reader)).toEqual(chain.lines)
     expect(await reader.upkeep!.archive.stat('entries-1')).toBe(null)
+    expect(await reader.dataKeys!.isEmpty()).toBe(true)
     const listed: unknown[] = []
     for await (const file of reader.upkeep!.archive.list('')) listed.push(file)
     expect(listed).toEqual([])
