@@ -39,7 +39,20 @@ export async function auditArchives(
 ): Promise<void> {
   // Without an index, looking for these records reads all of them.
   if (tiers.warm === null && !(tiers.cold !== null && tiers.readThrough)) return
-  await tiers.catalogue.refresh(store)
+  try {
+    await tiers.catalogue.refresh(store)
+  } catch (error) {
+    if (!(error instanceof LedgerError) || error.code !== 'damaged') throw error
+    // So damaged that nobody can say which files there should be.
+    sink.problem({
+      code: 'unreadable',
+      seq: null,
+      expected: 'the records that say where entries are archived',
+      found: error.message,
+      where: null,
+    })
+    return
+  }
   for (const [file, ranges] of tiers.catalogue.current()) {
     const looked = tiers.reads(file) ? partition(ranges, [{ first: from, last: before - 1 }]).inside : []
     signal?.throwIfAborted()
