@@ -16,10 +16,11 @@ import { clusterMissing, useCluster } from '../helpers/postgres.ts'
 import { sql } from '../helpers/postgres-cluster.ts'
 import { DAY_US } from '../helpers/retained.ts'
 import { scale } from '../helpers/scale.ts'
-import { bytesOfFiles, filesUnder, MARKED, Year } from '../helpers/year.ts'
+import { bytesOfFiles, filesUnder, MARKED, notDone, Year } from '../helpers/year.ts'
 
 const CALLS = scale(600, 100_000)
 const MONTHS = 12
+const timeout = scale(240_000, 7_200_000)
 const MONTH_DAYS = 30
 const MARKERS = 10
 /** A file of a few dozen calls has little to find repeated: the goal is for those of a real month. */
@@ -42,11 +43,6 @@ function expectedTiers(year: Year): Record<(typeof TIERS)[number], number> {
     tiers[age >= 30 ? 'cold' : age >= 7 ? 'warm' : 'hot']++
   }
   return tiers
-}
-
-/** PostgreSQL says of its write-ahead log that it can't be reached. */
-function notDone(left: readonly string[]): string[] {
-  return left.filter((what) => !what.startsWith("the server's write-ahead log"))
 }
 
 /** What was announced is what was done, and what is there. */
@@ -162,12 +158,12 @@ async function wholeYear(subject: Subject): Promise<void> {
   await expectErased(year, subject, markers)
 }
 
-test('memory', () => wholeYear({ place: async () => 'memory:', footprint: async () => null, files: async () => [] }))
+test('memory', { timeout }, () => wholeYear({ place: async () => 'memory:', footprint: async () => null, files: async () => [] }))
 
 test.each([
   ['JSONL', 'ledger'],
   ['SQLite', 'ledger.db'],
-])('%s', (_, place) =>
+])('%s', { timeout }, (_, place) =>
   wholeYear({
     place: async () => place,
     footprint: async (location) => bytesOfFiles(filesUnder(join(location, '..')).filter((path) => path.startsWith(location))),
@@ -182,7 +178,7 @@ const TABLES = `SELECT sum(pg_table_size(c.oid))::float8 AS bytes FROM pg_class 
 describe.skipIf(clusterMissing !== null)('a server of its own', () => {
   const cluster = useCluster()
 
-  test('PostgreSQL', () =>
+  test('PostgreSQL', { timeout }, () =>
     wholeYear({
       place: () => cluster().createDatabase(),
       footprint: async (location) => (await sql<{ bytes: number }>(location, TABLES))[0]!.bytes,
@@ -192,5 +188,6 @@ describe.skipIf(clusterMissing !== null)('a server of its own', () => {
         const isLog = (path: string): boolean => path.startsWith(join(cluster().data, 'pg_wal'))
         return [...filesUnder(cluster().data).filter((path) => !isLog(path)), ...filesUnder(year.folder)]
       },
-    }))
+    }),
+  )
 })

