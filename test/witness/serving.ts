@@ -3,6 +3,7 @@ import { onTestFinished } from 'vitest'
 import { ed25519Check } from '../../src/ledger/ed25519.ts'
 import { nodeHashing } from '../../src/ledger/hashing.ts'
 import { systemClock } from '../../src/ledger/clock.ts'
+import type { Clock } from '../../src/ledger/clock.ts'
 import { formatAddCheckpoint } from '../../src/ledger/add-checkpoint.ts'
 import { Witness } from '../../src/witness/protocol.ts'
 import { serveWitness } from '../../src/witness/server.ts'
@@ -21,16 +22,16 @@ export interface Serving {
 
 export async function serving(
   logs: readonly Pick<TestLog, 'key'>[],
-  options: Partial<WitnessServerOptions> & { readonly dir?: string; readonly name?: string } = {},
+  options: Partial<WitnessServerOptions> & { readonly dir?: string; readonly name?: string; readonly clock?: Clock } = {},
 ): Promise<Serving> {
-  const { dir = tempDir(), name, ...server } = options
+  const { dir = tempDir(), name, clock = systemClock, ...server } = options
   const state = await WitnessState.open(dir, { name })
   const { sha256 } = nodeHashing
   const witness = new Witness({
     signer: state.signer,
     logs: logs.map(({ key }) => key),
     store: state,
-    clock: systemClock,
+    clock,
     sha256,
     check: ed25519Check,
   })
