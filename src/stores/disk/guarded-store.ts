@@ -5,7 +5,7 @@
  * once, whatever is left: that is for closing in order. Records of the stream `ledger` still go through, since they say
  * what could not be recorded, and are what archiving and erasing, which make room, begin with.
  */
-import { LedgerError } from '../../ledger/errors.ts'
+import { asStorageError, LedgerError } from '../../ledger/errors.ts'
 import type { AppendOptions, ExitAppender, Head, SealedRecord, Store, StoreDescription } from '../../ledger/store.ts'
 import type { LedgerWarning } from '../../ledger/warning.ts'
 import { LEDGER_STREAM } from '../../verify/header.ts'
@@ -195,16 +195,20 @@ class DiskGuard {
   /** What still waits at exit is tried in any case: nothing comes after it. */
   atExit(exit: ExitAppender): ExitAppender {
     return {
-      settle: () => exit.settle(),
+      settle: () => this.#twice(() => exit.settle()),
       state: (request) => exit.state(request),
-      append: (records, expected) => {
-        try {
-          exit.append(records, expected)
-        } catch (error) {
-          if (!isFull(error) || this.#reserve?.giveUpNow() !== true) throw error
-          exit.append(records, expected)
-        }
-      },
+      append: (records, expected) => this.#twice(() => exit.append(records, expected)),
+    }
+  }
+
+  #twice(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      if (this.#reserve === null || !isFull(asStorageError(error, 'ending'))) throw error
+      // It may have been given up just now, by a thread that nobody heard of any more.
+      this.#reserve.giveUpNow()
+      work()
     }
   }
 

@@ -58,6 +58,8 @@ export class Reserve {
       file = await open(this.path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600)
       const isWhole = await this.#fill(file)
       if (isWhole) this.#isUsed = false
+      // Stopped before it began: an empty one would say that it was used.
+      else if (!wasUsed && (await file.stat()).size === 0) await unlink(this.path)
       return isWhole
     } catch {
       // No room, or not allowed to: what was written of it is in the way of records.
@@ -108,16 +110,14 @@ export class Reserve {
   }
 
   /** `giveUp` for a process that exits. */
-  giveUpNow(): boolean {
+  giveUpNow(): void {
     this.#isStopped = true
     try {
-      if (fs.statSync(this.path).size === 0) return false
       fs.truncateSync(this.path, 0)
+      this.#isUsed = true
     } catch {
-      return false
+      // There is none.
     }
-    this.#isUsed = true
-    return true
   }
 
   /** What is half made stays, and is gone on with by the next one. */
