@@ -60,10 +60,10 @@ describe.each(Object.entries(KINDS))('%s', (_, [name, reserveName]) => {
   }
 
   test('a warning ahead, the reserve for the last records, and then recording goes on', async (context) => {
-    const there = place(16)
+    const there = place(12)
     if (there === null) return context.skip(NOT_MOUNTED)
     const { disk, location, reserve, warnings, open } = there
-    const makeRoom = fill(disk, 6 * MIB)
+    const makeRoom = fill(disk, 4 * MIB)
     let ledger = await open()
     expect(statSync(reserve).size).toBe(DISK.reserveBytes)
     expect((await ledger.stats()).store).toMatchObject({ disk_reserve_bytes: DISK.reserveBytes, disk_free_bytes: expect.any(Number) })
@@ -151,7 +151,7 @@ describe.each(Object.entries(KINDS))('%s', (_, [name, reserveName]) => {
   })
 
   // Later, the write is under way, or taken back, or the reserve is being given up.
-  test.each(soaking ? [0, 1, 2, 3, 4, 5, 6, 8, 10] : [0, 3])(
+  test.for(soaking ? [0, 1, 2, 3, 4, 5, 6, 8, 10] : [0, 3])(
     'what is recorded behind is written at exit %i turns later',
     async (turns, context) => {
       const disk = smallDisk(10)
