@@ -1,11 +1,15 @@
 /** From a location to the store that keeps a ledger there. Above the stores, below src/open.ts (docs/decisions/0006). */
 import { existsSync, statSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Clock } from './ledger/clock.ts'
 import { LedgerError } from './ledger/errors.ts'
 import type { Store } from './ledger/store.ts'
+import { guardedStore, requireDiskOptions } from './stores/disk/guarded-store.ts'
+import type { DiskOptions, GuardedPlace } from './stores/disk/guarded-store.ts'
+import { RESERVE_FILE } from './stores/jsonl/layout.ts'
 import { parseTarget, withoutPassword } from './stores/postgres/target.ts'
+import { emitWarning } from './ledger/warning.ts'
 import type { LedgerWarning } from './ledger/warning.ts'
 
 export interface StoreOptions {
@@ -25,6 +29,8 @@ export interface StoreOptions {
   readonly timeoutMs?: number | undefined
   /** PostgreSQL: records get their time from this clock, and not from the database's. */
   readonly clock?: Clock | undefined
+  /** JSONL and SQLite: when to warn of a disk that is nearly full, and how much is kept for the moment when it is. */
+  readonly disk?: DiskOptions | undefined
   /** Hears of what a store can go on without. */
   readonly onWarning?: ((warning: LedgerWarning) => void) | undefined
   /** A store of your own, in place of the one that the location names. */
@@ -85,28 +91,42 @@ export async function makeRoles(location: string | URL): Promise<string[]> {
   return (await import('./stores/postgres/roles.ts')).makeRoles(place.url)
 }
 
-export async function openStore(location: string | URL, options: StoreOptions): Promise<Store> {
+/** @param alsoWatched further paths whose file systems must not fill up */
+export async function openStore(location: string | URL, options: StoreOptions, alsoWatched: readonly string[] = []): Promise<Store> {
+  requireDiskOptions(options.disk)
   if (options.store !== undefined) return options.store
   const place = locate(location)
   const readOnly = options.readOnly ?? false
   const create = options.create ?? !readOnly
   // Each store brings its driver, so it is loaded only where it is used.
   if (place.kind === 'memory') return (await import('./stores/memory.ts')).openMemoryStore()
-  if (place.kind === 'sqlite') {
-    const { openSqliteStore } = await import('./stores/sqlite/index.ts')
-    return openSqliteStore(place.path, { readOnly, create, ...(options.driver === undefined ? {} : { driver: options.driver }) })
-  }
   if (place.kind === 'postgres') {
     const { openPostgresStore } = await import('./stores/postgres/index.ts')
     // A clock of the caller's own counts more than the one that all writers share.
     const { clock, onWarning, patienceMs, timeoutMs } = options
     return openPostgresStore(place.url, { readOnly, create, databaseClock: clock === undefined, onWarning, patienceMs, timeoutMs })
   }
+  const { path } = place
+  if (place.kind === 'sqlite') {
+    const { openSqliteStore } = await import('./stores/sqlite/index.ts')
+    const store = await openSqliteStore(path, { readOnly, create, ...(options.driver === undefined ? {} : { driver: options.driver }) })
+    return guarded(store, { folder: dirname(path), reserve: `${path}-reserve`, others: alsoWatched }, options)
+  }
   const { openJsonlStore } = await import('./stores/jsonl/index.ts')
-  return openJsonlStore(place.path, {
+  const store = await openJsonlStore(path, {
     readOnly,
     create,
     ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
     ...(options.index === undefined ? {} : { index: options.index }),
   })
+  return guarded(store, { folder: path, reserve: join(path, RESERVE_FILE), others: alsoWatched }, options)
+}
+
+async function guarded(store: Store, place: GuardedPlace, { disk = {}, onWarning = emitWarning }: StoreOptions): Promise<Store> {
+  try {
+    return await guardedStore(store, place, disk, onWarning)
+  } catch (error) {
+    await store.close().catch(() => {})
+    throw error
+  }
 }

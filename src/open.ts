@@ -2,6 +2,7 @@
  * The one place that knows all stores: where a ledger lies decides what keeps it. Above the ledger and the stores,
  * below the command line (docs/decisions/0006).
  */
+import { isAbsolute } from 'node:path'
 import { DataKeys } from './ledger/encryption/data-keys.ts'
 import { ledgerParts, requireOrigin, requireTreeMode } from './ledger/founding.ts'
 import type { LedgerOptions } from './ledger/founding.ts'
@@ -41,6 +42,11 @@ async function archiveAt(archive: string | URL | ArchiveStore): Promise<ArchiveS
   return (await import('./open-archive.ts')).asArchive(archive)
 }
 
+/** Where an archive lies on a file system of this machine. */
+function foldersOf(archive: ArchiveStore | null): readonly string[] {
+  return archive !== null && isAbsolute(archive.location) ? [archive.location] : []
+}
+
 /** The flight recorder: an append-only ledger of agent calls and events that proves itself. */
 export class AuditLedger extends Ledger {
   /** Data keys of encrypted entries: which there are, shredding one, putting all of them under another master key. */
@@ -62,7 +68,8 @@ export class AuditLedger extends Ledger {
     requireTreeMode(options.tree)
     asRetentionPolicy(options.retention)
     const cold = options.archive === undefined ? null : await archiveAt(options.archive)
-    const store = tieredStore(await openStore(location, options), { cold, readThrough: options.readThrough ?? false })
+    const below = await openStore(location, options, foldersOf(cold))
+    const store = tieredStore(below, { cold, readThrough: options.readThrough ?? false })
     const parts = await ledgerParts(store, options, options.mustCreate ?? false)
     const { forgetDecryptedText, textIndexFor } = await import('./open-text.ts')
     const text = textIndexFor(location, parts.store, options)

@@ -1,20 +1,30 @@
 /**
  * Calls that are recorded behind: nobody waits for them, so one that can't be written is counted, told, and named in the
- * ledger by a `RecordingGapDetected` when recording works again.
+ * ledger by a `RecordingGapDetected` when recording works again. Likewise what is refused once the disk's reserve was
+ * given up, although its callers hear of it: else nothing in the ledger would say that it stood still.
  */
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { formatTime } from '../verify/time.ts'
 import { draftCapture } from './capture.ts'
 import type { Clock } from './clock.ts'
 import { draftOwnRecord, OWN_ACTOR } from './draft.ts'
 import type { Draft, DraftContext, RecordOptions } from './draft.ts'
 import type { LedgerEntryInput } from './entry.ts'
-import { asToldError } from './errors.ts'
+import { asToldError, LedgerError } from './errors.ts'
 import type { LedgerWarning } from './warning.ts'
 
 interface Gap {
   readonly records_lost: number
+  /** Their callers heard that they were not recorded, and may have come again since. */
+  readonly records_refused: number
   readonly since: string
   readonly until: string
+}
+
+function joined(before: Gap | null, after: Gap | null): Gap | null {
+  if (before === null || after === null) return before ?? after
+  const records_lost = before.records_lost + after.records_lost
+  return { records_lost, records_refused: before.records_refused + after.records_refused, since: before.since, until: after.until }
 }
 
 export interface CapturesParts {
@@ -22,6 +32,8 @@ export interface CapturesParts {
   readonly drafting: DraftContext
   readonly warn: (warning: LedgerWarning) => void
   readonly submit: (draft: Draft) => Promise<unknown>
+  /** Resolves when everybody who waits has an answer. */
+  readonly drain: () => Promise<void>
 }
 
 export class Captures {
@@ -48,16 +60,40 @@ export class Captures {
         this.#lost(error)
       }
     })()
-    this.#underway.add(capturing)
-    void capturing.then(() => this.#underway.delete(capturing))
+    this.#behind(capturing)
     return capturing
   }
 
   #lost(error: unknown): void {
-    const now = formatTime(this.#parts.clock.now())
-    this.#gap = { records_lost: (this.#gap?.records_lost ?? 0) + 1, since: this.#gap?.since ?? now, until: now }
+    this.#count({ records_lost: 1, records_refused: 0 })
     const told = asToldError(error)
     this.#parts.warn({ code: 'recording_failed', message: `a captured call was not recorded: ${told.message}`, error: told })
+  }
+
+  #count(more: Pick<Gap, 'records_lost' | 'records_refused'>): void {
+    const now = formatTime(this.#parts.clock.now())
+    this.#gap = joined(this.#gap, { ...more, since: now, until: now })
+  }
+
+  /** An append's end, whose caller hears of it too. */
+  heard<T>(records: number, appending: Promise<T>): Promise<T> {
+    return appending.then(
+      (receipts) => {
+        if (this.#gap !== null && this.#gap.records_refused > 0) this.#behind(this.#recordGap())
+        return receipts
+      },
+      (error: unknown) => {
+        // Only where nothing more is taken: a full disk without a reserve may take the next append.
+        const isStanding = error instanceof LedgerError && error.code === 'disk_full' && error.details['reserve'] !== undefined
+        if (isStanding) this.#count({ records_lost: 0, records_refused: records })
+        throw error
+      },
+    )
+  }
+
+  #behind(work: Promise<void>): void {
+    this.#underway.add(work)
+    void work.then(() => this.#underway.delete(work))
   }
 
   async #recordGap(): Promise<void> {
@@ -65,12 +101,19 @@ export class Captures {
     if (gap === null) return
     this.#gap = null
     try {
-      const data = { reason: 'recording_failed', records_lost: gap.records_lost, since: gap.since, until: gap.until }
+      const { records_lost, records_refused, since, until } = gap
+      const isRefused = records_refused > 0
+      const data = {
+        reason: isRefused ? 'disk_full' : 'recording_failed',
+        records_lost,
+        ...(isRefused ? { records_refused } : {}),
+        since,
+        until,
+      }
       await this.#parts.submit(draftOwnRecord('RecordingGapDetected', 'note_gap', OWN_ACTOR, data, this.#parts.drafting))
     } catch {
       // Still failing: what was lost since then is counted too, and named with the next record that gets through.
-      const since = this.#gap as Gap | null
-      this.#gap = since === null ? gap : { records_lost: gap.records_lost + since.records_lost, since: gap.since, until: since.until }
+      this.#gap = joined(gap, this.#gap)
     }
   }
 
@@ -81,6 +124,10 @@ export class Captures {
 
   /** The last chance to name what was lost. */
   async close(): Promise<void> {
+    await this.settle()
+    await this.#parts.drain()
+    // Who was refused last is counted in a turn of their own.
+    await turnOfTheLoop()
     await this.settle()
     if (this.#gap !== null) await this.#recordGap()
   }

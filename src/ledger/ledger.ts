@@ -94,7 +94,7 @@ export class Ledger {
       inclusion: (seq) => this.#included(seq),
     })
     this.#keys = new LedgerKeys({ ...parts, submit: (drafts, stream, expected) => this.#submit(drafts, [{ stream, expected }]) })
-    this.#captures = new Captures({ ...parts, submit: (draft) => this.#submit([draft], []) })
+    this.#captures = new Captures({ ...parts, submit: (draft) => this.#submit([draft], []), drain: () => this.#writer.drain() })
     this.#recording = new Recording({
       ...parts,
       captures: this.#captures,

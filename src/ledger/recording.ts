@@ -79,7 +79,7 @@ export class Recording {
     const known = correlation_id === undefined || (entry?.correlation_id ?? undefined) !== undefined ? entry : { ...entry, correlation_id }
     const led = causation_id === undefined || options.causation_id !== undefined ? options : { ...options, causation_id }
     const draft = draftCall(known, led, this.#parts.drafting)
-    const [receipt] = await this.#parts.submit([draft], [])
+    const [receipt] = await this.#parts.captures.heard(1, this.#parts.submit([draft], []))
     return receipt as Receipt
   }
 
@@ -109,7 +109,7 @@ export class Recording {
     const drafts = parts.flatMap(({ stream }, i) =>
       (lists[i] as readonly EventInput[]).map(() => draftEvent(stream, events[next++] as EventInput, this.#parts.drafting)),
     )
-    const receipts = await this.#parts.submit(drafts, expectations, condition)
+    const receipts = await this.#parts.captures.heard(count, this.#parts.submit(drafts, expectations, condition))
     let taken = 0
     return lists.map(({ length }) => receipts.slice(taken, (taken += length)))
   }

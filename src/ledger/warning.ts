@@ -11,8 +11,12 @@ export interface LedgerWarning {
     | 'partition_not_made'
     | 'snapshot_refused'
     | 'snapshot_failed'
+    | 'disk_nearly_full'
+    | 'disk_reserve_used'
   readonly message: string
   readonly error?: LedgerError
+  /** Of `disk_nearly_full`: what is on the file system, what is left of it, and when that is told. */
+  readonly disk?: { readonly path: string; readonly available_bytes: number; readonly warn_below_bytes: number }
 }
 
 /** Where nobody said who wants to hear of it. */

@@ -11,6 +11,7 @@
  *     keys.db                                                  data keys of encrypted entries, wrapped (src/stores/keys)
  *     replica.json                                             says that the ledger is the copy of another one
  *     entries/                                                 archive files that lie in the ledger itself
+ *     reserve                                                  takes room for when the disk is full (src/stores/disk)
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
  *
  * In `segments` a file may also end in `.jsonl.next`: a segment that is being rewritten, of no meaning to a reader.
@@ -41,6 +42,7 @@ export const SNAPSHOTS = 'snapshots'
 export const KEYS_FILE = 'keys.db'
 export const ENTRIES = 'entries'
 export const REPLICA_FILE = 'replica.json'
+export const RESERVE_FILE = 'reserve'
 
 /** A longer line is no record: an entry of 16 MiB, a header, signatures, and room to spare. Bytes. */
 export const LINE_BYTES_MAX = 17 * 1024 * 1024
@@ -92,7 +94,7 @@ export async function listSegments(files: FilePort, dir: string): Promise<Segmen
 }
 
 const isOwnName = (name: string): boolean =>
-  [SEGMENTS, TORN, TREE, LOCK_FILE, WRITER_FILE, MARKER_FILE].includes(name) ||
+  [SEGMENTS, TORN, TREE, LOCK_FILE, WRITER_FILE, MARKER_FILE, RESERVE_FILE].includes(name) ||
   name.startsWith(`${INDEX_FILE}`) ||
   name.startsWith(REPLICA_FILE) ||
   name.startsWith(KEYS_FILE) ||
