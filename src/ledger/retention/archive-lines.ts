@@ -1,8 +1,10 @@
 /** Lines in archive files: how a file is written, and how its lines are read back and held against the ledger's own. */
 import { hash } from 'node:crypto'
+import type { Range } from '../../verify/ranges.ts'
 import { readSense, splitLine } from '../../verify/record.ts'
 import type { ArchiveStore } from '../archive.ts'
 import { contentBytes, lineWithoutEntry } from '../entry-lines.ts'
+import type { Store } from '../store.ts'
 
 /** What a withheld line ends with: all before it is what an archived line begins with. */
 const WITHHELD_TAIL = '"entry":null}'.length
@@ -46,4 +48,28 @@ export async function bytesOf(archive: ArchiveStore, file: string): Promise<Buff
   const parts: Uint8Array[] = []
   for await (const part of archive.read(file)) parts.push(part)
   return Buffer.concat(parts)
+}
+
+/**
+ * The ledger's own lines at these positions, each with the line that a file has for it; null where it has none.
+ * @param lines of the file, ascending
+ * @param isWanted which of the ledger's lines; the others are not looked at
+ */
+export async function* besideOwn(
+  store: Pick<Store, 'read'>,
+  lines: AsyncIterator<Uint8Array>,
+  ranges: readonly Range[],
+  isWanted: (own: Uint8Array) => boolean,
+): AsyncGenerator<{ readonly seq: number; readonly own: Uint8Array; readonly line: Uint8Array | null }, void, undefined> {
+  let next = await lines.next()
+  for (const { first, last } of ranges) {
+    for await (const chunk of store.read({ filter: {}, from: first, before: last + 1, reverse: false, limit: Infinity })) {
+      for (const own of chunk) {
+        if (!isWanted(own)) continue
+        const { seq } = readSense(own).header
+        while (next.done !== true && readSense(next.value).header.seq < seq) next = await lines.next()
+        yield { seq, own, line: next.done !== true && readSense(next.value).header.seq === seq ? next.value : null }
+      }
+    }
+  }
 }

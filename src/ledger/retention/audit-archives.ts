@@ -1,10 +1,9 @@
 /** Verifying the archive files that can be read: each line against the ledger's own, which withholds the entry. */
 import { partition } from '../../verify/ranges.ts'
 import type { Range } from '../../verify/ranges.ts'
-import { readSense } from '../../verify/record.ts'
 import { LedgerError } from '../errors.ts'
 import type { AuditRange, AuditSink, Store } from '../store.ts'
-import { archivedFault, isWithheldLine, NULL_END } from './archive-lines.ts'
+import { archivedFault, besideOwn, isWithheldLine, NULL_END } from './archive-lines.ts'
 import type { ArchivedFile } from './catalogue.ts'
 import type { Tiers } from './tiers.ts'
 
@@ -66,19 +65,10 @@ async function auditFile(store: Store, tiers: Tiers, file: ArchivedFile, ranges:
     sink.problem({ code: 'unreadable', seq, expected: 'the entries that the ledger says are archived there', found, where })
   const lines = tiers.lines(file)
   try {
-    let next = await lines.next()
-    for (const { first, last } of ranges) {
-      for await (const chunk of store.read({ filter: {}, from: first, before: last + 1, reverse: false, limit: Infinity })) {
-        for (const own of chunk) {
-          // It is in the ledger still, or again.
-          if (!isWithheldLine(own)) continue
-          const { seq } = readSense(own).header
-          while (next.done !== true && readSense(next.value).header.seq < seq) next = await lines.next()
-          const isThere = next.done !== true && readSense(next.value).header.seq === seq
-          const fault = isThere ? archivedFault(own, next.value as Uint8Array) : 'it is not there'
-          if (fault !== null) tell(seq, fault)
-        }
-      }
+    // Others are in the ledger still, or again.
+    for await (const { seq, own, line } of besideOwn(store, lines, ranges, isWithheldLine)) {
+      const fault = line === null ? 'it is not there' : archivedFault(own, line)
+      if (fault !== null) tell(seq, fault)
     }
   } catch (error) {
     // Its own lines can be wrong in any way.

@@ -10,7 +10,7 @@ import type { ArchiveStore } from '../archive.ts'
 import type { JsonObject } from '../entry.ts'
 import { LedgerError } from '../errors.ts'
 import { readSense } from '../../verify/record.ts'
-import { archivedFault, bytesOf, isWithheldLine, withoutEntry } from './archive-lines.ts'
+import { archivedFault, besideOwn, bytesOf, isWithheldLine, withoutEntry } from './archive-lines.ts'
 import type { ArchivedFile } from './catalogue.ts'
 import { ownDraft, rangesEntry, recordUnlessStale } from './context.ts'
 import type { RetentionContext } from './context.ts'
@@ -154,7 +154,7 @@ export async function moveLines(context: RetentionContext, tier: 'warm' | 'cold'
 }
 
 /**
- * Whole lines out of a file, each held against the ledger's own..
+ * Whole lines out of a file, each held against the ledger's own.
  * @throws LedgerError `damaged`, and as reading the archive
  */
 export async function* archivedRecords(
@@ -164,19 +164,11 @@ export async function* archivedRecords(
 ): AsyncGenerator<{ readonly seq: number; readonly own: Uint8Array; readonly line: Uint8Array }, void, undefined> {
   const lines = tiers.lines(file)
   try {
-    let next = await lines.next()
-    for (const { first, last } of ranges) {
-      for await (const chunk of store.read({ filter: {}, from: first, before: last + 1, reverse: false, limit: Infinity })) {
-        for (const own of chunk) {
-          const { seq } = readSense(own).header
-          while (next.done !== true && readSense(next.value).header.seq < seq) next = await lines.next()
-          if (next.done === true || readSense(next.value).header.seq !== seq) throw damaged(file, seq, 'it is not in it')
-          const bare = isWithheldLine(own) ? own : withoutEntry(own)
-          const fault = archivedFault(bare, next.value)
-          if (fault !== null) throw damaged(file, seq, fault)
-          yield { seq, own, line: next.value }
-        }
-      }
+    for await (const { seq, own, line } of besideOwn(store, lines, ranges, () => true)) {
+      if (line === null) throw damaged(file, seq, 'it is not in it')
+      const fault = archivedFault(isWithheldLine(own) ? own : withoutEntry(own), line)
+      if (fault !== null) throw damaged(file, seq, fault)
+      yield { seq, own, line }
     }
   } finally {
     await lines.return()

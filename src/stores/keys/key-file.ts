@@ -4,17 +4,16 @@
  */
 import { closeSync, existsSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { syncFolder } from '../../ledger/durable-file.ts'
 import { asStorageError, LedgerError } from '../../ledger/errors.ts'
 import type { DataKeyStore, Rewrapping, StoredKey } from '../../ledger/store.ts'
 import { openDatabase } from '../sql/driver.ts'
 import type { Database, DriverName, SqlRow } from '../sql/driver.ts'
+import { BUSY_TIMEOUT_MS, patiently } from '../sql/patience.ts'
 
 const VERSION = 1
 /** Others hold the file for milliseconds: they are waited for without stopping the event loop. */
 const BLOCKING_MS = 20
-const BUSY_TIMEOUT_MS = 10_000
 
 const TABLE = `CREATE TABLE IF NOT EXISTS data_keys (
   id TEXT PRIMARY KEY, label TEXT NOT NULL UNIQUE, master TEXT NOT NULL, wrapped TEXT NOT NULL
@@ -93,14 +92,14 @@ class KeyFile implements DataKeyFile {
   async #reading<Result>(nothing: Result, work: (open: Database) => Result): Promise<Result> {
     this.#assertOpen()
     if (this.#database === null && !existsSync(this.#path)) return nothing
-    return this.#patiently(async () => work(await this.#open()))
+    return patiently(BUSY_TIMEOUT_MS, async () => work(await this.#open()))
   }
 
   async #writing<Result>(work: (open: Database) => Result): Promise<Result> {
     this.#assertOpen()
     if (this.#readOnly)
       throw new LedgerError('read_only', `${this.#path} was opened for reading: open the ledger without readOnly to change its data keys`)
-    return this.#patiently(async () => {
+    return patiently(BUSY_TIMEOUT_MS, async () => {
       const open = await this.#open()
       open.exec('BEGIN IMMEDIATE')
       try {
@@ -112,18 +111,6 @@ class KeyFile implements DataKeyFile {
         throw error
       }
     })
-  }
-
-  async #patiently<Result>(work: () => Promise<Result>): Promise<Result> {
-    const deadline = performance.now() + BUSY_TIMEOUT_MS
-    for (;;) {
-      try {
-        return await work()
-      } catch (error) {
-        if (!(error instanceof LedgerError) || error.code !== 'locked' || performance.now() >= deadline) throw error
-      }
-      await sleep(1 + Math.random() * 10)
-    }
   }
 
   #assertOpen(): void {

@@ -1,9 +1,9 @@
 /** Read models in an SQLite file of their own. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { LedgerError } from '../../ledger/errors.ts'
 import type { ModelConnection, ModelRow, ModelSql, ModelStore, ModelValue } from '../../ledger/read-model.ts'
 import { openDatabase } from '../sql/driver.ts'
 import type { Database, DriverName, SqlValue } from '../sql/driver.ts'
+import { patiently } from '../sql/patience.ts'
 import { lockFile } from '../sql/lock.ts'
 
 /** `application_id` of the file, "CLRM". */
@@ -30,19 +30,6 @@ function positional(text: string, params: readonly ModelValue[]): { text: string
   return { text: spelled, values }
 }
 
-/** Repeats what finds the file locked by another process or connection. */
-async function patiently<T>(work: () => T): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS
-  for (;;) {
-    try {
-      return work()
-    } catch (error) {
-      if (!(error instanceof LedgerError) || error.code !== 'locked' || performance.now() >= deadline) throw error
-    }
-    await sleep(1 + Math.random() * 5)
-  }
-}
-
 class SqliteModels implements ModelConnection {
   readonly isLost = false
   readonly #database: Database
@@ -62,12 +49,12 @@ class SqliteModels implements ModelConnection {
   }
 
   sql(text: string, params: readonly ModelValue[] = []): Promise<readonly ModelRow[]> {
-    return patiently(() => this.#run(text, params))
+    return patiently(PATIENCE_MS, () => this.#run(text, params))
   }
 
   async transaction<T>(work: (sql: ModelSql) => Promise<T>): Promise<T> {
     // At once for writing: one that began by reading could not go on where another one wrote meanwhile.
-    await patiently(() => this.#database.exec('BEGIN IMMEDIATE'))
+    await patiently(PATIENCE_MS, () => this.#database.exec('BEGIN IMMEDIATE'))
     try {
       const result = await work({ sql: async (text, params = []) => this.#run(text, params) })
       this.#database.exec('COMMIT')
@@ -108,7 +95,7 @@ export function modelsInSqlite(path: string, driver: DriverName | undefined): Mo
     async connect() {
       const database = await openDatabase(path, { busyTimeoutMs: BLOCKING_MS, ...(driver === undefined ? {} : { driver }) })
       try {
-        await patiently(() => {
+        await patiently(PATIENCE_MS, () => {
           requireOurs(database)
           database.exec('PRAGMA journal_mode = WAL')
           // What a power loss takes back, it takes back with the position.

@@ -1,10 +1,10 @@
 /** Opening the database file of a ledger, and what is set on each connection to it. */
 import { accessSync, closeSync, constants, existsSync, fsyncSync, openSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { LedgerError, asStorageError } from '../../ledger/errors.ts'
 import { openDatabase } from '../sql/driver.ts'
 import type { Database, DriverName } from '../sql/driver.ts'
+import { BUSY_TIMEOUT_MS, patiently } from '../sql/patience.ts'
 import { inspectSchema, migrate } from './schema.ts'
 
 export interface SqliteStoreOptions {
@@ -19,23 +19,6 @@ export interface SqliteStoreOptions {
 
 /** How long SQLite itself may block the thread; between such tries the event loop runs. */
 export const BLOCKING_MS = 20
-export const BUSY_TIMEOUT_MS = 10_000
-
-/**
- * Repeats what finds the database locked until `timeoutMs` have passed. SQLite's own waiting would stop the event loop
- * for as long as another process writes.
- */
-export async function patiently<T>(timeoutMs: number, work: () => T | Promise<T>): Promise<T> {
-  const deadline = performance.now() + timeoutMs
-  for (;;) {
-    try {
-      return await work()
-    } catch (error) {
-      if (!(error instanceof LedgerError) || error.code !== 'locked' || performance.now() >= deadline) throw error
-    }
-    await sleep(1 + Math.random() * 10)
-  }
-}
 
 /**
  * @throws LedgerError `not_found` | `not_a_ledger` | `newer_format` | `damaged` | `locked` | `read_only` | `unsupported` | `io_error`
