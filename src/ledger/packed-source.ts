@@ -9,6 +9,7 @@ import { asStorageError, isMissing, LedgerError } from './errors.ts'
 import { hasSeekTable, linesOf, readFrame, readTable } from './packed-reading.ts'
 import type { ByteSource } from './packed-reading.ts'
 import { seqOfLine } from './line-seq.ts'
+import { ZstdFrames } from './zstd-frames.ts'
 
 /** How a file is compressed, by its name: `.jsonl.zst` and `.jsonl.gz`; null for another name. */
 export function codecOf(name: string): 'zstd' | 'gzip' | null {
@@ -60,11 +61,29 @@ async function* bytesOf(source: ByteSource): AsyncGenerator<Uint8Array, void, un
   for (let at = 0; at < source.bytes; at += READ_BYTES) yield await source.read(at, Math.min(at + READ_BYTES, source.bytes))
 }
 
+const undecompressed = (source: ByteSource, cause: unknown): LedgerError => {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  return new LedgerError('damaged', `${source.name} can't be decompressed: ${why}. Take another copy of it`, { file: source.name, cause })
+}
+
+/** The same bytes, in pieces that end where frames end, which must be where the source ends. */
+async function* byFrames(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
+  const frames = new ZstdFrames()
+  for await (const chunk of bytesOf(source)) {
+    try {
+      yield* frames.pieces(chunk)
+    } catch (error) {
+      throw undecompressed(source, error)
+    }
+  }
+  if (!frames.isBetween) throw undecompressed(source, new Error('it ends in the middle of a frame'))
+}
+
 /** What comes out of a decompressor, in pieces that it bounds itself; memory is bounded whatever goes in. */
 export async function* decompressed(source: ByteSource, codec: 'zstd' | 'gzip'): AsyncGenerator<Uint8Array, void, undefined> {
   // A window of 128 MiB is what `zstd --long` makes, and the most that zstd reads without being told to.
   const through = codec === 'gzip' ? createGunzip() : createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: 27 } })
-  const from = Readable.from(bytesOf(source))
+  const from = Readable.from(codec === 'gzip' ? bytesOf(source) : byFrames(source))
   let failure: unknown = null
   from.on('error', (error) => {
     failure = error
@@ -74,11 +93,7 @@ export async function* decompressed(source: ByteSource, codec: 'zstd' | 'gzip'):
     for await (const chunk of from.pipe(through)) yield chunk as Uint8Array
   } catch (error) {
     if (failure !== null) throw failure
-    const why = error instanceof Error ? error.message : String(error)
-    throw new LedgerError('damaged', `${source.name} can't be decompressed: ${why}. Take another copy of it`, {
-      file: source.name,
-      cause: error,
-    })
+    throw undecompressed(source, error)
   } finally {
     from.destroy()
     through.destroy()

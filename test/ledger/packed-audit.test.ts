@@ -55,6 +55,18 @@ describe('a whole ledger', () => {
     expect(codes(torn)).toEqual([['unended_segment', COUNT - 1]])
   })
 
+  test.each([
+    ['zstd', zstdCompressSync],
+    ['gzip', gzipSync],
+  ] as const)('%s: all parts count, of files that were put behind each other', async (codec, compress) => {
+    const parts = [all.slice(0, 100), all.slice(100, 101), all.slice(101)].map((lines) => compress(joined(lines)))
+    const name = codec === 'zstd' ? 'a.jsonl.zst' : 'a.jsonl.gz'
+    expect(await auditPacked(sourceOf(Buffer.concat(parts)), name, { remembered: false })).toMatchObject({ ok: true, size: COUNT })
+    const garbled = Buffer.concat([...parts.slice(0, 2), Buffer.from('and nothing'), ...parts.slice(2)])
+    const report = await auditPacked(sourceOf(garbled), name, { remembered: false })
+    expect(codes(report).map(([code]) => code)).toEqual(['unreadable'])
+  })
+
   test('of which records were taken out is no whole one', async () => {
     const file = zstdCompressSync(joined([...all.slice(0, 100), ...all.slice(110)]))
     expect(codes(await auditPacked(sourceOf(file), 'a.jsonl.zst', { remembered: false }))).toEqual([['missing_records', 100]])
