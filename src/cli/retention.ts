@@ -23,6 +23,7 @@ interface PolicyOptions extends ArchiveOption {
 interface ApplyFlags extends PolicyOptions, SigningOptions {
   readonly rate?: string
   readonly reclaim?: boolean
+  readonly join?: boolean
 }
 
 export function addRetention(program: Command, terminal: Terminal): void {
@@ -113,6 +114,7 @@ function addApply(retention: Command, terminal: Terminal): void {
     )
     .option('--rate <records>', 'no more than so many records a second')
     .option('--no-reclaim', 'give the room back another time')
+    .option('--no-join', 'leave small archive files as they are: for an archive whose files can not be removed, or cost to be read')
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  $ cortex-ledger retention apply ./audit --archive s3://audit-archive/prod?region=eu-central-1')
     .action(async (argument: string | undefined, options: ApplyFlags) => {
@@ -123,7 +125,7 @@ function addApply(retention: Command, terminal: Terminal): void {
         const progress = new Progress(terminal)
         const onProgress = (now: RetentionProgress): void => progress.update(() => `${now.step}: ${counted(now.records, 'record')}`)
         const applied = await asked(() =>
-          ledger.retention.apply(policy, { recordsPerSecond, reclaim: options.reclaim, onProgress }),
+          ledger.retention.apply(policy, { recordsPerSecond, reclaim: options.reclaim, join: options.join, onProgress }),
         ).finally(() => progress.clear())
         return terminal.print(options.json === true ? JSON.stringify(applied) : appliedText(applied, terminal).join('\n'))
       })
@@ -137,7 +139,7 @@ export function appliedText(applied: RetentionApplied, { colours }: Terminal): s
     records === 0
       ? []
       : [
-          `${counted(records, 'entry').replace(/entrys$/, 'entries')} ${where}: ${bytesText(bytes)} in ${counted(files, 'file')} of ${bytesText(stored_bytes)}`,
+          `${counted(records, 'entry').replace(/entrys$/, 'entries')} ${where}: ${bytesText(bytes)} in ${counted(files, 'file')}, ${bytesText(Math.max(0, stored_bytes))} more there`,
         ]
   const lines = [
     ...(applied.finished === 0 ? [] : [`finished what an earlier run had left: ${counted(applied.finished, 'record')}`]),

@@ -10,7 +10,7 @@ import { isWithheldLine } from './archive-lines.ts'
 import type { ArchivedFile } from './catalogue.ts'
 import { ownDraft, Pace, rangesEntry, recordedUs, recordUnlessStale, without } from './context.ts'
 import type { PaceOptions, RetentionContext } from './context.ts'
-import { archivedRecords, FileLines, moveLines } from './files.ts'
+import { archivedRecords, FileLines, moveLines, smallFileBefore } from './files.ts'
 import type { Move, Reason } from './files.ts'
 import { isHeldBy } from './holds.ts'
 import type { EntryNames } from './holds.ts'
@@ -23,6 +23,11 @@ import { settle } from './settle.ts'
 export interface ApplyOptions extends PaceOptions {
   /** False: the room of what was moved is given back another time. */
   readonly reclaim?: boolean | undefined
+  /**
+   * True unless said, for a policy: the last file of a tier, while it is small, is made anew together with what is moved,
+   * and its old form removed. False for an archive whose files can't be removed, or cost to be read.
+   */
+  readonly join?: boolean | undefined
 }
 
 export interface TierMoves {
@@ -30,7 +35,7 @@ export interface TierMoves {
   readonly records: number
   /** Of salts and entries. */
   readonly bytes: number
-  /** Of the files. */
+  /** What the files of the tier take more than before, so long as all that they replace are removed. */
   readonly stored_bytes: number
 }
 
@@ -155,17 +160,19 @@ class Applying {
   readonly #context: RetentionContext
   readonly #now: Chooser
   readonly #pace: Pace
+  readonly #options: ApplyOptions
   readonly #left: string[] = []
   readonly #moves = { warm: NO_MOVES, cold: NO_MOVES }
   #erased = 0
 
-  constructor(context: RetentionContext, now: Chooser, pace: Pace) {
+  constructor(context: RetentionContext, now: Chooser, pace: Pace, options: ApplyOptions) {
     this.#context = context
     this.#now = now
     this.#pace = pace
+    this.#options = options
   }
 
-  async run(options: ApplyOptions): Promise<RetentionApplied> {
+  async run(): Promise<RetentionApplied> {
     const before = await settle(this.#context, this.#pace)
     const rotated = await isRotationDue(this.#context, this.#now)
     if (rotated) await this.#context.rotate()
@@ -179,7 +186,7 @@ class Applying {
     const after = await settle(this.#context, this.#pace)
     const { warm, cold } = this.#moves
     const isLess = this.#erased + warm.records + cold.records + before.finished + before.files + after.files > 0
-    const reclaimed = isLess && options.reclaim !== false ? await this.#context.upkeep.reclaim() : null
+    const reclaimed = isLess && this.#options.reclaim !== false ? await this.#context.upkeep.reclaim() : null
     const left = [...this.#left, ...after.left, ...(reclaimed?.left ?? [])]
     return { warm, cold, erased: this.#erased, rotated, finished: before.finished, reclaimed, left }
   }
@@ -215,7 +222,8 @@ class Applying {
   }
 
   async #moved(tier: 'warm' | 'cold', lines: FileLines): Promise<boolean> {
-    const move = await moveLines(this.#context, tier, lines, this.#now.why)
+    const small = this.#options.join === false ? null : await smallFileBefore(this.#context, tier, lines.seqs[0]!)
+    const move = await moveLines(this.#context, tier, lines, this.#now.why, small)
     if (move === null) return false
     this.#moves[tier] = added(this.#moves[tier], move)
     await this.#pace.done(tier, move.records, move.bytes)
@@ -288,5 +296,5 @@ export function applyPolicy(context: RetentionContext, policy: RetentionPolicy, 
 }
 
 export function applyChoice(context: RetentionContext, chooser: Chooser, pace: Pace, options: ApplyOptions): Promise<RetentionApplied> {
-  return new Applying(context, chooser, pace).run(options)
+  return new Applying(context, chooser, pace, options).run()
 }

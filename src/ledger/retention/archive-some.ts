@@ -65,5 +65,5 @@ export async function archiveEntries(
   if (tier === 'cold' && context.tiers.cold === null)
     throw new LedgerError('unsupported', 'there is no archive to move entries to: open the ledger with one (archive, --archive)')
   const chooser = new Chosen(context, request, tier, recordedText('reason', reason))
-  return applyChoice(context, chooser, new Pace(options), options)
+  return applyChoice(context, chooser, new Pace(options), { join: false, ...options })
 }

@@ -5,6 +5,7 @@
  */
 import { hash, randomBytes } from 'node:crypto'
 import { splitLine } from '../../verify/record.ts'
+import { countOf } from '../../verify/ranges.ts'
 import type { Range } from '../../verify/ranges.ts'
 import type { ArchiveStore } from '../archive.ts'
 import type { JsonObject } from '../entry.ts'
@@ -15,13 +16,20 @@ import type { ArchivedFile } from './catalogue.ts'
 import { ownDraft, rangesEntry, recordUnlessStale } from './context.ts'
 import type { RetentionContext } from './context.ts'
 import { Packed, packed } from './packing.ts'
-import { rangesOf } from './scan.ts'
+import { isHeldBy } from './holds.ts'
+import { asKept, rangesOf } from './scan.ts'
 import type { KeptRecord } from './scan.ts'
 import { damaged } from './tiers.ts'
 
 /** Of one file: it is held in memory until it is written and read back. */
 const FILE_RECORDS_MAX = 20_000
 const FILE_BYTES_MAX = 16 * 1024 * 1024
+
+/** A file is small up to a quarter of either: then the next move puts its entries into the file that it makes. */
+const SMALL_RECORDS_MAX = FILE_RECORDS_MAX / 4
+const SMALL_BYTES_MAX = FILE_BYTES_MAX / 4
+/** Each run's own records lie between its entries and the next run's, and the record of a file lists all ranges. */
+const SMALL_RANGES_MAX = 100
 
 /** Says beside the ledger that a file is on its way to the cold archive, until a record names it. */
 export const MOVING = 'moving-'
@@ -59,7 +67,24 @@ export class FileLines {
     this.seqs.push(seq)
     this.bytes += line.length
     this.entryBytes += bytes
-    const { recorded_at } = header
+    this.#span(header.recorded_at)
+  }
+
+  /** Those of a file before them, and these. */
+  behind(before: FileLines): FileLines {
+    const all = new FileLines()
+    for (const { lines, seqs, bytes, entryBytes, times } of [before, this]) {
+      all.lines.push(...lines)
+      all.seqs.push(...seqs)
+      all.bytes += bytes
+      all.entryBytes += entryBytes
+      all.#span(times.first_recorded_at)
+      all.#span(times.last_recorded_at)
+    }
+    return all
+  }
+
+  #span(recorded_at: string): void {
     if (this.#oldest === '' || recorded_at < this.#oldest) this.#oldest = recorded_at
     if (recorded_at > this.#newest) this.#newest = recorded_at
   }
@@ -85,7 +110,7 @@ export interface Move {
   readonly records: number
   /** Of salts and entries. */
   readonly bytes: number
-  /** Of the file. */
+  /** What the files of the tier take more. */
   readonly stored_bytes: number
 }
 
@@ -119,12 +144,62 @@ async function written(
   return { bytes: back.length, sha256 }
 }
 
+/** A small file, and its lines that are in it and nowhere else. */
+export interface SmallFile {
+  readonly file: ArchivedFile
+  readonly lines: FileLines
+}
+
+/**
+ * The file before some position, where it is small: whoever applies a policy each day makes a file each day, and small
+ * files take more room, since there is less to find repeated. Null where it is not small, holds what is under legal hold,
+ * or can't be read; then it stays.
+ */
+export async function smallFileBefore(context: RetentionContext, tier: 'warm' | 'cold', seq: number): Promise<SmallFile | null> {
+  const { catalogue } = context.tiers
+  let before: { readonly file: ArchivedFile; readonly ranges: readonly Range[]; readonly last: number } | null = null
+  for (const [file, ranges] of catalogue.current()) {
+    const last = ranges.at(-1)!.last
+    if (file.tier === tier && last > (before?.last ?? -1) && ranges[0]!.first < seq) before = { file, ranges, last }
+  }
+  if (before === null || before.last >= seq) return null
+  const { file, ranges } = before
+  const records = countOf(ranges)
+  if (
+    ranges.length > SMALL_RANGES_MAX ||
+    records > SMALL_RECORDS_MAX ||
+    (file.entry_bytes / countOf(file.ranges)) * records > SMALL_BYTES_MAX
+  )
+    return null
+  const lines = new FileLines()
+  try {
+    for await (const { own, line } of archivedRecords(context, file, ranges)) {
+      const record = asKept(line)
+      const isHeld = catalogue.activeHolds.some((hold) => isHeldBy(hold, record.header, record.names))
+      if (isHeld || !isWithheldLine(own)) return null
+      lines.add(record)
+    }
+  } catch (error) {
+    if (!(error instanceof LedgerError)) throw error
+    return null
+  }
+  return lines.damaged.length > 0 || lines.seqs.length === 0 ? null : { file, lines }
+}
+
 /**
  * One file's worth of entries to a tier; null where something has come since that the choice may not be right with: then
  * nothing has happened, and it is to be made anew.
+ * @param small whose lines go into the same file, in front; nothing is left in its own then
  */
-export async function moveLines(context: RetentionContext, tier: 'warm' | 'cold', lines: FileLines, why: Reason): Promise<Move | null> {
+export async function moveLines(
+  context: RetentionContext,
+  tier: 'warm' | 'cold',
+  moved: FileLines,
+  why: Reason,
+  small: SmallFile | null = null,
+): Promise<Move | null> {
   const archive = archiveFor(context, tier)
+  const lines = small === null ? moved : moved.behind(small.lines)
   const name = lines.name()
   // The cold archive may hold other ledgers' files, so that what nobody names there can't be told by its name.
   if (tier === 'cold') await context.upkeep.archive.write(`${MOVING}${name}`, Buffer.from(archive.location))
@@ -142,15 +217,17 @@ export async function moveLines(context: RetentionContext, tier: 'warm' | 'cold'
     entry_bytes: entryBytes,
     ...times,
     ranges: rangesEntry(ranges),
+    ...(small === null ? {} : { replaces: small.file.file }),
     ...why,
   }
   // Crash point: a file that no record names is cleared away by the next run.
   const receipts = await recordUnlessStale(context, [ownDraft(context, 'EntriesArchived', 'archive_entries', entry)])
   if (receipts === null) await archive.remove(name)
   // Crash point: the record is durable, and the entries are in both places; the next run takes them away.
-  else for await (const _ of context.upkeep.withhold(ranges)) continue
+  else for await (const _ of context.upkeep.withhold(moved.ranges)) continue
   if (tier === 'cold') await context.upkeep.archive.remove(`${MOVING}${name}`)
-  return receipts === null ? null : { records, bytes: entryBytes, stored_bytes: bytes }
+  if (receipts === null) return null
+  return { records: moved.seqs.length, bytes: moved.entryBytes, stored_bytes: bytes - (small?.file.bytes ?? 0) }
 }
 
 /**
