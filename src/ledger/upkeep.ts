@@ -33,7 +33,8 @@ export interface EntryUpkeep {
   readonly archive: ArchiveStore
   /**
    * Takes salt and entry of these positions away, step by step: what a step names is gone for good when it is yielded.
-   * What is withheld already, or not there, is passed by, so the same call again finishes what a crash cut short.
+   * What is withheld already, or not there, is passed by, so the same call again finishes what a crash cut short. Nobody
+   * asks it of the ledger's own records; a store that is guarded against its callers passes them by, too.
    * @throws LedgerError `read_only` | `disk_full` | `io_error`; `locked` for positions that can't be changed yet (of a live segment)
    */
   withhold(positions: readonly Range[], options?: WithholdOptions): AsyncIterable<UpkeepStep>

@@ -61,8 +61,9 @@ const LOCK_TIMEOUT = '2s'
 
 /**
  * `withhold_entries` takes entries of these ranges away, ascending, until so many bytes are gone; `next_seq` is where to go
- * on, null when all is done. `restore_entries` puts back what is withheld, and takes nothing but what the record's own
- * header has the hash of. Both are for the role that keeps ledgers in order, which may change no table of records.
+ * on, null when all is done. The ledger's own records, which say what became of others, keep theirs. `restore_entries` puts
+ * back what is withheld, and takes nothing but what the record's own header has the hash of. Both are for the role that keeps
+ * ledgers in order, which may change no table of records.
  */
 const ENTRIES_SQL = `
 CREATE FUNCTION withhold_entries(p_ledger integer, firsts bigint[], lasts bigint[], p_erase boolean, p_bytes bigint,
@@ -81,7 +82,8 @@ BEGIN
       FROM (SELECT a.seq, a.recorded_at, coalesce(octet_length(a.salt), 0) + coalesce(octet_length(a.entry), 0) AS size
         FROM unnest(firsts, lasts) AS r(first, last)
         JOIN audit_log AS a ON a.ledger_id = p_ledger AND a.seq BETWEEN r.first AND r.last
-        WHERE a.entry IS NOT NULL OR a.salt IS NOT NULL OR (p_erase AND (a.provider IS NOT NULL OR a.model IS NOT NULL))) AS t) AS f;
+        WHERE a.stream <> 'ledger'
+          AND (a.entry IS NOT NULL OR a.salt IS NOT NULL OR (p_erase AND (a.provider IS NOT NULL OR a.model IS NOT NULL)))) AS t) AS f;
   records := 0;
   bytes := 0;
   IF seqs IS NULL THEN RETURN; END IF;

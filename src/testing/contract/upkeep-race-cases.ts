@@ -98,7 +98,7 @@ class History {
       case 2:
       case 3: {
         const ranges = Array.from({ length: 1 + random.below(4) }, () => {
-          const first = random.below(Math.max(1, this.changeable))
+          const first = 1 + random.below(Math.max(1, this.changeable - 1))
           return { first, last: Math.min(first + random.below(15), this.changeable - 1) }
         }).filter(({ first, last }) => first <= last)
         await withhold(store, ranges, random.chance(0.2) ? { erase: true } : {})

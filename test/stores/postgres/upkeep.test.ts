@@ -50,6 +50,16 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
     return { name: row!.name.replace('cortex_ledger.', ''), path: join(cluster().data, file!.path) }
   }
 
+  test('what the ledger says of itself is not taken away, whoever asks', async () => {
+    const { store } = await started([{}, {}])
+    const before = await linesOf(store)
+    expect(await withhold(store, 0, 0, true)).toBe(0)
+    expect(await linesOf(store)).toEqual(before)
+    expect(await withhold(store, 0, 2, true)).toBe(2)
+    expect((await linesOf(store))[0]).toBe(before[0])
+    await store.close()
+  })
+
   test('with upkeep said, nothing but an entry with its salt goes or comes, for the owner and a superuser too', async () => {
     const { url, store, chain } = await started(Array.from({ length: 5 }, () => ({})))
     await withhold(store, 3, 3)
