@@ -9,6 +9,7 @@ import { parseHeader } from '../verify/header-scan.ts'
 import { LEDGER_STREAM } from '../verify/header.ts'
 import { hashBytes, hashHex, TreeEdge } from '../verify/tree.ts'
 import { auditOnce, judged } from './audit.ts'
+import { copyDataKeys } from './copy-keys.ts'
 import { LedgerError } from './errors.ts'
 import { gatherEvidence, originOf, readEvidence } from './evidence.ts'
 import { indexedNames } from './filter.ts'
@@ -70,6 +71,8 @@ export async function copyLedger(source: Store, target: Store, options: CopyOpti
   const checkpoint = await source.tree.readText('checkpoint')
   const copying = await Copying.begin(source, target, options)
   const { size, root } = await copying.run()
+  // The key of a record is there before the record is, so none is missing.
+  await copyDataKeys(source.dataKeys, target.dataKeys)
   if (checkpoint !== null) await target.tree.writeText('checkpoint', checkpoint)
   return copying.verify(size, root)
 }
