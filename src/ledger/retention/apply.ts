@@ -10,7 +10,7 @@ import { isWithheldLine } from './archive-lines.ts'
 import type { ArchivedFile } from './catalogue.ts'
 import { ownDraft, Pace, rangesEntry, recordedUs, recordUnlessStale, without } from './context.ts'
 import type { PaceOptions, RetentionContext } from './context.ts'
-import { archivedRecords, FileLines, moveLines, smallFileBefore } from './files.ts'
+import { archivedRecords, FileLines, moveLines, smallFileBefore, unheldLines } from './files.ts'
 import type { Move, Reason } from './files.ts'
 import { isHeldBy } from './holds.ts'
 import type { EntryNames } from './holds.ts'
@@ -183,6 +183,7 @@ class Applying {
       await this.#moveWarm()
     }
     await this.#moveHot('warm')
+    await this.#trimWarm()
     const after = await settle(this.#context, this.#pace)
     const { warm, cold } = this.#moves
     const isLess = this.#erased + warm.records + cold.records + before.finished + before.files + after.files > 0
@@ -272,6 +273,23 @@ class Applying {
         looked.add(file)
         this.#left.push(`the entries in ${file.file} stay where they are: ${asToldError(error).message}`)
       }
+    }
+  }
+
+  /** Warm files of which some entries are cold now are written anew without them: no entry takes room twice. */
+  async #trimWarm(): Promise<void> {
+    const { catalogue } = this.#context.tiers
+    const looked = new Set<ArchivedFile>()
+    const isTrimmed = (file: ArchivedFile, left: readonly Range[]): boolean =>
+      catalogue.ownersIn(without(file.ranges, left)).every((owner) => owner.kind !== 'file' || owner.tier === 'warm')
+    for (;;) {
+      this.#pace.check()
+      const next = [...catalogue.current()].find(([file, ranges]) => file.tier === 'warm' && !looked.has(file) && !isTrimmed(file, ranges))
+      if (next === undefined) return
+      const [file, ranges] = next
+      const lines = await unheldLines(this.#context, file, ranges)
+      const why = { reason: 'without what is in the archive' }
+      if (lines === null || (await moveLines(this.#context, 'warm', lines, why)) !== null) looked.add(file)
     }
   }
 

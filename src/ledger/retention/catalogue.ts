@@ -170,6 +170,11 @@ export class Catalogue {
     return pieceAt(this.#pieces, seq)
   }
 
+  /** Whoever has one of these positions by the last claim on it. */
+  ownersIn(ranges: readonly Range[]): Owner[] {
+    return this.#pieces.filter(({ range }) => partition([range], ranges).inside.length > 0).map(({ owner }) => owner)
+  }
+
   /** When an entry was last brought back, wherever it went since; null where it never was. */
   restoredUs(seq: number): number | null {
     return pieceAt((this.#restored ??= lastOwners(this.#restorations)), seq)?.restored_us ?? null

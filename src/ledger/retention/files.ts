@@ -165,25 +165,27 @@ export async function smallFileBefore(context: RetentionContext, tier: 'warm' | 
   if (before === null || before.last >= seq) return null
   const { file, ranges } = before
   const records = countOf(ranges)
-  if (
-    ranges.length > SMALL_RANGES_MAX ||
-    records > SMALL_RECORDS_MAX ||
-    (file.entry_bytes / countOf(file.ranges)) * records > SMALL_BYTES_MAX
-  )
-    return null
+  const isSmall = records <= SMALL_RECORDS_MAX && (file.entry_bytes / countOf(file.ranges)) * records <= SMALL_BYTES_MAX
+  if (!isSmall || ranges.length > SMALL_RANGES_MAX) return null
+  const lines = await unheldLines(context, file, ranges)
+  return lines === null || lines.seqs.length === 0 ? null : { file, lines }
+}
+
+/** The lines of a file at these positions; null where one is under legal hold, is in the store as well, or can't be read. */
+export async function unheldLines(context: RetentionContext, file: ArchivedFile, ranges: readonly Range[]): Promise<FileLines | null> {
+  const { activeHolds } = context.tiers.catalogue
   const lines = new FileLines()
   try {
     for await (const { own, line } of archivedRecords(context, file, ranges)) {
       const record = asKept(line)
-      const isHeld = catalogue.activeHolds.some((hold) => isHeldBy(hold, record.header, record.names))
-      if (isHeld || !isWithheldLine(own)) return null
+      if (activeHolds.some((hold) => isHeldBy(hold, record.header, record.names)) || !isWithheldLine(own)) return null
       lines.add(record)
     }
   } catch (error) {
     if (!(error instanceof LedgerError)) throw error
     return null
   }
-  return lines.damaged.length > 0 || lines.seqs.length === 0 ? null : { file, lines }
+  return lines.damaged.length > 0 ? null : lines
 }
 
 /**

@@ -101,3 +101,23 @@ test('one that can not be read is left to verify, and what is due is moved all t
   await archive.write(name!, Buffer.concat(whole))
   expect(await given.ledger.verifyIntegrity()).toMatchObject({ ok: true })
 })
+
+test('what goes cold out of the middle of a warm file is not kept twice, unless its neighbour is under legal hold', async () => {
+  const given = await retained(20)
+  const { ledger } = given
+  await ledger.applyRetention()
+  const twice = async (run: string): Promise<number> => {
+    const { seq } = (await ledger.get(run))!
+    return [...(await positionsIn(given)).values()].flat().filter((position) => position === seq).length
+  }
+  await ledger.retention.archive({ where: { run_id: 'run-5' } })
+  expect(await twice('run-5')).toBe(1)
+  const hold = await ledger.retention.placeHold({ run_id: 'run-6' }, { case: 'a case', reason: 'a test' })
+  await ledger.retention.archive({ where: { run_id: 'run-7' } })
+  expect(await twice('run-7')).toBe(2)
+  expect(await ledger.verifyIntegrity()).toMatchObject({ ok: true })
+  await ledger.retention.releaseHold(hold, { case: 'a case', reason: 'over' })
+  await ledger.applyRetention()
+  expect(await twice('run-7')).toBe(1)
+  expect(await ledger.verifyIntegrity()).toMatchObject({ ok: true })
+})
