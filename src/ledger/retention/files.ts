@@ -213,6 +213,7 @@ export async function moveLines(
     tier,
     ...place,
     file: name,
+    codec: 'zstd',
     sha256,
     bytes,
     records,
