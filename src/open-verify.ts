@@ -5,7 +5,9 @@ import { readEvidence } from './ledger/evidence.ts'
 import type { Projection } from './ledger/projection.ts'
 import type { Store } from './ledger/store.ts'
 import type { ArchiveStore } from './ledger/archive.ts'
+import { withArchivesNotRead } from './ledger/retention/audit-archives.ts'
 import { tieredStore } from './ledger/retention/tiered-store.ts'
+import type { TieredStore } from './ledger/retention/tiered-store.ts'
 import { asArchive } from './open-archive.ts'
 import { openPackedFile } from './open-packed.ts'
 import { auditLocation } from './open-audit.ts'
@@ -44,7 +46,7 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
     const report = await auditPacked(packed, packed.name, auditing).finally(() => packed.close())
     return decrypt === undefined ? report : withoutDataKeys(report)
   }
-  let store: Store
+  let store: TieredStore
   try {
     const archive = options.archive === undefined ? null : await asArchive(options.archive)
     const below = await openStore(location, { readOnly: true, index: 'off', driver: options.driver })
@@ -59,7 +61,8 @@ export async function verifyLedger(location: string | URL, options: VerifyOption
   try {
     // Another thread would have to be told of the archive, credentials and all.
     const threads = options.archive === undefined ? options.threads : 1
-    const audited = await auditLocation(location instanceof URL ? location.href : location, store, { ...auditing, threads })
+    const found = await auditLocation(location instanceof URL ? location.href : location, store, { ...auditing, threads })
+    const audited = await withArchivesNotRead(found, store, store.tiers)
     const report = decrypt === undefined ? audited : await withOpened(audited, store, decrypt)
     return options.snapshots === undefined ? report : await withSnapshots(report, store, options.snapshots)
   } finally {

@@ -1,6 +1,6 @@
 /** `cortex-ledger retention`: what a policy would do, and doing it. */
 import type { Command } from 'commander'
-import type { RetentionApplied, RetentionPlan, RetentionPolicyInput, RetentionProgress, TierMoves } from '../index.ts'
+import type { Reclaimed, RetentionApplied, RetentionPlan, RetentionPolicyInput, RetentionProgress, TierMoves } from '../index.ts'
 import { readRetentionPolicy, RETENTION_PRESETS } from '../ledger/retention/policy.ts'
 import type { PresetName } from '../ledger/retention/policy.ts'
 import { addArchiveOption, archiveOf } from './archive-option.ts'
@@ -147,9 +147,15 @@ export function appliedText(applied: RetentionApplied, { colours }: Terminal): s
     ...moved(warm, 'compressed'),
     ...moved(cold, 'moved to the archive'),
     ...(erased === 0 ? [] : [`erased ${counted(erased, 'record')}`]),
-    ...(reclaimed === null ? [] : [`the ledger had ${bytesText(reclaimed.bytes_before)} and has ${bytesText(reclaimed.bytes_after)}`]),
+    ...(reclaimed === null ? [] : [reclaimedText(reclaimed)]),
   ]
   return [...(lines.length === 0 ? ['nothing was due'] : lines), ...leftText(applied.left, colours)]
+}
+
+/** Some stores give the room back with each move, others only now. */
+function reclaimedText({ bytes_before, bytes_after }: Reclaimed): string {
+  const now = bytesText(bytes_after)
+  return bytes_after < bytes_before ? `the ledger took ${bytesText(bytes_before)} and takes ${now} now` : `the ledger takes ${now} now`
 }
 
 export function leftText(left: readonly string[], colours: Terminal['colours']): string[] {

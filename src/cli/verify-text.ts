@@ -90,7 +90,7 @@ export function verdictLines(report: VerificationReport, colours: Colours, width
 
 export function reportText(report: VerificationReport, { location, elapsed_ms, colours, width }: Presentation): string[] {
   const { bold, dim, green, red, yellow } = colours
-  const line = (name: string, value: string): string => `${dim(pad(name, 10))}${value}`
+  const line = (name: string, value: string): string => `${dim(pad(name, 12))}${value}`
   const { excerpt } = report
   const { first, last } = report.recorded
   const lines = [
@@ -134,13 +134,13 @@ function checkpointText({ size, signed_by, cosigned_by }: NonNullable<Verificati
   return printable(`of ${counted(size, 'record')}, ${signed}${cosigned.length === 0 ? '' : `, seen by ${cosigned.join(', ')}`}`)
 }
 
+/** What is not covered is to be read whole. */
+const UNCOVERED: readonly Note['code'][] = ['records_behind_checkpoint', 'only_new_records', 'excerpt', 'archive_not_read']
+
 function noteLines({ seq, text, where, code }: Note, width: number): string[] {
   const at = [seq === null ? '' : `seq ${seq}`, whereText(where)].filter((part) => part !== '').join(', ')
   const line = `note: ${printable(text)}${at === '' ? '' : ` (${printable(at)})`}`
-  // What is not covered is to be read whole.
-  return code === 'records_behind_checkpoint' || code === 'only_new_records' || code === 'excerpt'
-    ? folded(line, width)
-    : [cut(line, width)]
+  return UNCOVERED.includes(code) ? folded(line, width) : [cut(line, width)]
 }
 
 const CHECK_NAMES: { readonly [name in keyof VerificationReport['checks']]-?: string } = {

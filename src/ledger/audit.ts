@@ -10,6 +10,8 @@ import { LedgerError } from './errors.ts'
 import { gatherEvidence, readEvidence } from './evidence.ts'
 import type { EvidenceOptions } from './evidence.ts'
 import { nodeHashing } from './hashing.ts'
+import { withArchivesNotRead } from './retention/audit-archives.ts'
+import { isTiered } from './retention/tiered-store.ts'
 import { checkRecordSignature } from './signature-check.ts'
 import type { AuditSink, Selection, Store } from './store.ts'
 import { TemporaryFile } from './temporary-file.ts'
@@ -166,7 +168,8 @@ export async function judged(
 export async function auditStore(store: Store, options: AuditOptions): Promise<VerificationReport> {
   const asked = readEvidence(options)
   const evidence = await gatherEvidence(store, asked, options.origin)
-  const report = await judged(evidence, (sizes) => auditOnce(store, options, sizes))
+  const found = await judged(evidence, (sizes) => auditOnce(store, options, sizes))
+  const report = isTiered(store) ? await withArchivesNotRead(found, store, store.tiers) : found
   if (options.decrypt !== true) return report
   return (await import('./encryption/verify-entries.ts')).withOpenedEntries(report, store)
 }

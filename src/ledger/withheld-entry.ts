@@ -46,6 +46,6 @@ export function withheldError(seq: number, why: WithheldEntry | null, hint = '')
   }
   const { tier, file, location, fault } = why
   const place = location === null ? file : `${file} in ${location}`
-  const what = fault === null ? 'restore it, or open the ledger with readThrough' : fault
+  const what = fault === null ? 'restore it, or open the ledger with this archive and readThrough (--archive)' : fault
   return new LedgerError('archived', `the data of ${record} are archived in ${place}: ${what}${end}`, { seq, tier, file, location })
 }

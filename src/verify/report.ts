@@ -107,6 +107,7 @@ export interface Note {
     | 'records_behind_checkpoint'
     | 'only_new_records'
     | 'excerpt'
+    | 'archive_not_read'
   readonly seq: number | null
   readonly text: string
   readonly where: Where | null

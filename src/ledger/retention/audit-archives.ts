@@ -1,6 +1,7 @@
 /** Verifying the archive files that can be read: each line against the ledger's own, which withholds the entry. */
-import { partition } from '../../verify/ranges.ts'
+import { countOf, partition } from '../../verify/ranges.ts'
 import type { Range } from '../../verify/ranges.ts'
+import type { Note, VerificationReport } from '../../verify/report.ts'
 import { LedgerError } from '../errors.ts'
 import type { AuditRange, AuditSink, Store } from '../store.ts'
 import { archivedFault, besideOwn, isWithheldLine, NULL_END } from './archive-lines.ts'
@@ -57,6 +58,32 @@ export async function auditArchives(
     signal?.throwIfAborted()
     if (looked.length > 0) await auditFile(store, tiers, file, looked, sink)
   }
+}
+
+/**
+ * Says which archives nobody looked into. That their records are archived is proven without them; that the entries are
+ * still to be had is not.
+ */
+export async function withArchivesNotRead(report: VerificationReport, store: Store, tiers: Tiers): Promise<VerificationReport> {
+  if (report.withheld.archived === 0) return report
+  const notRead = new Map<string, number>()
+  try {
+    await tiers.catalogue.refresh(store)
+  } catch (error) {
+    // What is damaged there is in the report.
+    if (!(error instanceof LedgerError)) throw error
+    return report
+  }
+  for (const [file, ranges] of tiers.catalogue.current()) {
+    if (tiers.reads(file)) continue
+    const location = file.location ?? 'the ledger'
+    notRead.set(location, (notRead.get(location) ?? 0) + countOf(ranges))
+  }
+  const notes = [...notRead].map(([location, count]): Note => {
+    const text = `${count} entries lie in ${location}, which was not read: name it as the archive to have them verified, too`
+    return { code: 'archive_not_read', seq: null, text, where: null }
+  })
+  return { ...report, notes: [...report.notes, ...notes] }
 }
 
 async function auditFile(store: Store, tiers: Tiers, file: ArchivedFile, ranges: readonly Range[], sink: AuditSink): Promise<void> {

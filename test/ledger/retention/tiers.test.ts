@@ -1,4 +1,5 @@
 /** Reading a ledger whose entries lie in tiers, and what is told where one can't be read. */
+import type { AuditLedger } from '../../../src/index.ts'
 import { expect, test } from 'vitest'
 import { defineProjection } from '../../../src/index.ts'
 import type { LedgerRecord } from '../../../src/ledger/record.ts'
@@ -95,4 +96,15 @@ test('words of warm entries are found by an index that is made afterwards; those
   expect(runs).toContain('run-3')
   const later = await open()
   expect((await later.query({ text: 'secret 20' })).records.map(({ run_id }) => run_id)).toEqual(['run-20'])
+})
+
+test('verification says which archive it has not read, and how many entries lie there', async () => {
+  const { ledger, open } = await retained()
+  await ledger.applyRetention()
+  const notesOf = async (from: AuditLedger): Promise<unknown[]> =>
+    (await from.verifyIntegrity()).notes.map(({ code, text }) => [code, text])
+  expect(await notesOf(ledger)).toEqual([['archive_not_read', expect.stringMatching(/^11 entries lie in cold:/)]])
+  const reading = await open({ readOnly: true, readThrough: true })
+  expect(await notesOf(reading)).toEqual([])
+  await reading.close()
 })
