@@ -10,11 +10,13 @@ import { seqOfLine } from '../../ledger/line-seq.ts'
 import type { RecordHeader } from '../../verify/header.ts'
 import { INDEX_PLACEHOLDERS, indexColumns } from '../sql/columns.ts'
 import type { Database, Statement } from '../sql/driver.ts'
-import { entryOfLine, headerOfLine } from './checked-line.ts'
+import { entryOfLine, headerOfLine, isWithheld } from './checked-line.ts'
 import { indexMismatch, PLACE_COLUMNS, placeOf, readPosition, writeMeta } from './index-db.ts'
 import type { IndexPosition } from './index-db.ts'
 import { followSegment } from './index-upkeep.ts'
 import { INDEX_FILE, parseSegmentFile, segmentAt, SEGMENTS } from './layout.ts'
+import { namesAt, readNamesNow } from './kept-names.ts'
+import type { EntryNames, SegmentNames } from './kept-names.ts'
 import { BLOCK_BYTES, LineCutter } from './lines.ts'
 import type { Lines } from './lines.ts'
 import { findPlaceNow } from './places.ts'
@@ -77,8 +79,8 @@ export function catchUpStep(database: Database, dir: string, end: CatchUpEnd, si
       database.exec('ROLLBACK')
       return { position: before, done: true }
     }
-    const step = new Step(database, before, size)
-    const done = step.run(dir, from, end)
+    const step = new Step(database, dir, before, size)
+    const done = step.run(from, end)
     if (step.position !== null) {
       const text = JSON.stringify(step.position)
       writeMeta(database, 'position', text)
@@ -159,11 +161,14 @@ class Step {
   readonly #insert: Statement
   readonly #insertTag: Statement
   readonly #size: StepSize
+  readonly #dir: string
   #records = 0
   #bytes = 0
+  #kept: { readonly segment: number; readonly names: SegmentNames } | null = null
 
-  constructor(database: Database, position: IndexPosition | null, size: StepSize) {
+  constructor(database: Database, dir: string, position: IndexPosition | null, size: StepSize) {
     this.position = position
+    this.#dir = dir
     this.#size = size
     // Replacing: whatever stands behind the position did not come from here.
     this.#insert = database.cached(`INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ${INDEX_PLACEHOLDERS})`)
@@ -171,17 +176,17 @@ class Step {
   }
 
   /** True when the end was reached. */
-  run(dir: string, from: { segment: number; byte: number }, end: CatchUpEnd): boolean {
-    for (const segment of listSegmentsSync(dir)) {
+  run(from: { segment: number; byte: number }, end: CatchUpEnd): boolean {
+    for (const segment of listSegmentsSync(this.#dir)) {
       if (segment < from.segment || segment > end.segment) continue
       const start = segment === from.segment ? from.byte : 0
-      if (!this.#segment(dir, segment, start, segment === end.segment ? end.byte : Infinity)) return false
+      if (!this.#segment(segment, start, segment === end.segment ? end.byte : Infinity)) return false
     }
     return true
   }
 
-  #segment(dir: string, segment: number, from: number, to: number): boolean {
-    const fd = fs.openSync(segmentAt(dir, segment).path, 'r')
+  #segment(segment: number, from: number, to: number): boolean {
+    const fd = fs.openSync(segmentAt(this.#dir, segment).path, 'r')
     try {
       const cutter = new LineCutter(from)
       for (let at = from; at < to;) {
@@ -210,11 +215,21 @@ class Step {
     }
   }
 
-  #record(header: RecordHeader, bytes: Buffer, start: number, end: number, at: { segment: number; byte: number }): void {
+  /** Of an entry that is withheld: what is kept of it beside the segment. */
+  #names(seq: number, bytes: Buffer, start: number, end: number, segment: number): EntryNames {
+    if (isWithheld(bytes, start, end)) {
+      if (this.#kept?.segment !== segment) this.#kept = { segment, names: readNamesNow(segmentAt(this.#dir, segment)) }
+      return namesAt(this.#kept.names, seq)
+    }
     const { provider_name, model_name } = entryOfLine(bytes, start, end)
+    return { provider: indexedName(provider_name), model: indexedName(model_name) }
+  }
+
+  #record(header: RecordHeader, bytes: Buffer, start: number, end: number, at: { segment: number; byte: number }): void {
+    const { provider, model } = this.#names(header.seq, bytes, start, end, at.segment)
     let columns
     try {
-      columns = indexColumns(header, indexedName(provider_name), indexedName(model_name))
+      columns = indexColumns(header, provider, model)
     } catch (error) {
       if (error instanceof RangeError) return
       throw error

@@ -11,6 +11,7 @@
  *     keys.db                                                  data keys of encrypted entries, wrapped (src/stores/keys)
  *     replica.json                                             says that the ledger is the copy of another one
  *     entries/                                                 archive files that lie in the ledger itself
+ *     names/                                                   what withheld entries name (kept-names.ts)
  *     reserve                                                  takes room for when the disk is full (src/stores/disk)
  *     torn/<20-digit position>-<n>.bin                         bytes that recovery moved aside
  *
@@ -41,6 +42,7 @@ export const TREE = 'tree'
 export const SNAPSHOTS = 'snapshots'
 export const KEYS_FILE = 'keys.db'
 export const ENTRIES = 'entries'
+export const NAMES = 'names'
 export const REPLICA_FILE = 'replica.json'
 export const RESERVE_FILE = 'reserve'
 

@@ -11,6 +11,9 @@ import type { LedgerEnd } from './end.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { indexMismatch } from './index-db.ts'
+import { namesAt, NO_NAMES, readNames } from './kept-names.ts'
+import type { EntryNames, SegmentNames } from './kept-names.ts'
+import type { Segment } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import { findLine, isLineOf, readPlaces } from './places.ts'
 import { scan } from './scan.ts'
@@ -25,6 +28,8 @@ const LOOK_UP_FROM = 2000
 interface FoundLine {
   readonly seq: number
   readonly line: Buffer
+  /** What its entry names, where that was asked for. */
+  readonly names?: EntryNames
 }
 
 const EVERYTHING: Selection = { filter: {}, from: 0, before: Infinity, reverse: false, limit: Infinity }
@@ -112,9 +117,10 @@ export class Reader {
     this.#parts.assertOpen()
     const end = await this.#parts.currentEnd()
     const { indexed, result } = await this.#byIndex(end, (index, before) => index.tally(column, filter, before), new Map<string, number>())
-    for await (const found of this.#scanned({ ...EVERYTHING, filter, from: indexed }, end)) {
-      for (const { line } of found) {
-        const value = valueOf(column, line)
+    const isName = column === 'provider' || column === 'model'
+    for await (const found of this.#scanned({ ...EVERYTHING, filter, from: indexed }, end, isName)) {
+      for (const { line, names = NO_NAMES } of found) {
+        const value = isName ? names[column] : headerValue(column, line)
         if (value !== null) result.set(value, (result.get(value) ?? 0) + 1)
       }
     }
@@ -228,21 +234,26 @@ export class Reader {
   async *#scanned(
     { filter, from, before, reverse, limit }: Selection,
     end: LedgerEnd,
+    alsoNames = false,
   ): AsyncGenerator<readonly FoundLine[], void, undefined> {
     const isAll = isEmptyFilter(filter)
+    const wantsNames = alsoNames || filter.provider !== undefined || filter.model !== undefined
+    let [kept, keptOf]: [SegmentNames, Segment | null] = [[], null]
     const place = await this.#startPlace(reverse ? before : from, end)
     let left = limit
-    for await (const { bytes, lines } of scan(this.#parts.files, end, { from, before, reverse }, place)) {
+    for await (const { segment, bytes, lines } of scan(this.#parts.files, end, { from, before, reverse }, place)) {
       this.#parts.assertOpen()
+      if (wantsNames && keptOf !== segment) [kept, keptOf] = [await readNames(this.#parts.files, segment), segment]
       const found: FoundLine[] = []
       for (const { seq, start, end: lineEnd } of lines) {
         const view = bytes.subarray(start, lineEnd)
+        const names = wantsNames ? namesOf(view, seq, kept) : NO_NAMES
         if (!isAll) {
           const header = headerOfLine(view, 0, view.length)
-          if (header === null || !fits(filter, header, view)) continue
+          if (header === null || !fitsFilter(filter, header, names.provider, names.model)) continue
         }
         // Few of a block are wanted where there is a filter: a copy doesn't keep the whole block in memory.
-        found.push({ seq, line: isAll ? view : Buffer.from(view) })
+        found.push({ seq, line: isAll ? view : Buffer.from(view), ...(wantsNames ? { names } : {}) })
         if (--left <= 0) break
       }
       if (found.length > 0) yield found
@@ -260,26 +271,22 @@ export class Reader {
   }
 }
 
-function fits(filter: RecordFilter, header: RecordHeader, line: Buffer): boolean {
-  if (filter.provider === undefined && filter.model === undefined) return fitsFilter(filter, header, null, null)
+/** Of an entry that is withheld: what is kept of it. */
+function namesOf(line: Buffer, seq: number, kept: SegmentNames): EntryNames {
+  if (isWithheld(line, 0, line.length)) return namesAt(kept, seq)
   const { provider_name, model_name } = entryOfLine(line, 0, line.length)
-  return fitsFilter(filter, header, indexedName(provider_name), indexedName(model_name))
+  return { provider: indexedName(provider_name), model: indexedName(model_name) }
 }
 
 /** What an entry that is withheld once said, the index remembers. */
 function fitsAsIndexed(filter: RecordFilter, header: RecordHeader, line: Buffer): boolean {
-  return isWithheld(line, 0, line.length) ? fitsFilter(withoutNames(filter), header, null, null) : fits(filter, header, line)
-}
-
-function withoutNames(filter: RecordFilter): RecordFilter {
   const { provider, model, ...others } = filter
-  return provider === undefined && model === undefined ? filter : others
+  if ((provider === undefined && model === undefined) || isWithheld(line, 0, line.length)) return fitsFilter(others, header, null, null)
+  const names = namesOf(line, header.seq, [])
+  return fitsFilter(filter, header, names.provider, names.model)
 }
 
-function valueOf(column: TallyColumn, line: Buffer): string | null {
-  if (column === 'provider' || column === 'model') {
-    return indexedName(entryOfLine(line, 0, line.length)[column === 'provider' ? 'provider_name' : 'model_name'])
-  }
+function headerValue(column: Exclude<TallyColumn, 'provider' | 'model'>, line: Buffer): string | null {
   const header = headerOfLine(line, 0, line.length)
   if (header === null) throw new LedgerError('damaged', 'a line is no record: run verify')
   return header[column]

@@ -10,7 +10,8 @@ import { placeOf } from './audit-range.ts'
 import { seqOfLine } from '../../ledger/line-seq.ts'
 import { readFully, writeFully } from './files.ts'
 import type { FilePort, OpenFile } from './files.ts'
-import { isAsideFile, SEGMENTS } from './layout.ts'
+import { isAsideNames } from './kept-names.ts'
+import { isAsideFile, NAMES, SEGMENTS } from './layout.ts'
 import type { Segment } from './layout.ts'
 import { BLOCK_BYTES, forwardLines } from './lines.ts'
 
@@ -80,11 +81,16 @@ export async function rewriteSegment(files: FilePort, segment: Segment, changes:
 }
 
 /** What a rewriting left that was cut short: it may hold what was erased since. */
-export async function removeLeftovers(files: FilePort, dir: string): Promise<boolean> {
-  const folder = join(dir, SEGMENTS)
-  const left = (await files.list(folder)).filter(isAsideFile)
-  for (const name of left) await files.remove(join(folder, name))
-  return left.length > 0
+export async function removeLeftovers(files: FilePort, dir: string): Promise<void> {
+  for (const [name, isLeft] of [
+    [SEGMENTS, isAsideFile],
+    [NAMES, isAsideNames],
+  ] as const) {
+    const folder = join(dir, name)
+    const left = (await files.facts(folder)) === null ? [] : (await files.list(folder)).filter(isLeft)
+    for (const file of left) await files.remove(join(folder, file))
+    if (left.length > 0) await files.syncFolder(folder, 'removed')
+  }
 }
 
 class Rewriting {

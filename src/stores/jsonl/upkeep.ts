@@ -16,8 +16,9 @@ import { indexPath } from './index-catch-up.ts'
 import { openIndex } from './index-db.ts'
 import { keepIndexUp } from './index-upkeep.ts'
 import type { IndexUpkeep } from './index-upkeep.ts'
+import { forgetNames, keepNames } from './kept-names.ts'
 import type { KnownRecords } from './known-records.ts'
-import { archiveOf, SEGMENTS, TORN } from './layout.ts'
+import { archiveOf, TORN } from './layout.ts'
 import type { Segment } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import { hasEntryWithin, Restoring, Withholding } from './line-changes.ts'
@@ -84,6 +85,8 @@ export class JsonlUpkeep implements EntryUpkeep {
       const { inside } = partition(wanted, [stretch])
       if (inside.length === 0) continue
       const step = await this.#inTurn(async () => {
+        await (erase ? forgetNames : keepNames)(this.#parts.files, stretch.segment, inside)
+        // Crash point: names are kept of entries that are there, which does no harm.
         const done = await this.#rewrite(stretch.segment, new Withholding(inside))
         if (erase) await this.#forget(inside)
         return done
@@ -202,7 +205,7 @@ export class JsonlUpkeep implements EntryUpkeep {
 
   async #clear(): Promise<string[]> {
     const { files, dir } = this.#parts
-    if (await removeLeftovers(files, dir)) await files.syncFolder(join(dir, SEGMENTS), 'removed')
+    await removeLeftovers(files, dir)
     await this.archive.removeLeftovers()
     if (!this.#hasErased) return []
     await this.#removeTorn()
