@@ -4,6 +4,7 @@ import { copyLedger as copyStore, promoteReplica } from './ledger/copy.ts'
 import type { CopyOptions, CopyReport, PromoteOptions, PromoteReport } from './ledger/copy.ts'
 import { tieredStore } from './ledger/retention/tiered-store.ts'
 import { locate, openStore, shownLocation } from './open-store.ts'
+import { forgetText } from './open-text.ts'
 import type { StoreOptions } from './open-store.ts'
 
 export interface CopyLedgerOptions extends CopyOptions, Pick<StoreOptions, 'driver'> {}
@@ -40,7 +41,9 @@ export async function copyLedger(from: string | URL, to: string | URL, options: 
   try {
     const target = await openStore(to, { driver })
     try {
-      return await copyStore(source, target, copying)
+      const report = await copyStore(source, target, copying)
+      if (report.erased > 0) forgetText(to)
+      return report
     } finally {
       await target.close()
     }

@@ -70,6 +70,13 @@ export interface TextOptions extends StoreOptions {
   readonly encryption?: EncryptionOptions | null | undefined
 }
 
+/** Takes away what has words of the ledger's entries, which is derived and made anew. */
+export function forgetText(location: string | URL): void {
+  const place = locate(location)
+  const path = place.kind === 'memory' ? null : textIndexPath(place)
+  for (const each of [path, withWordsOfEncrypted(path)]) if (each !== null) removeDatabase(each)
+}
+
 /** Takes away the index that has words of encrypted entries: what was shredded must not be read there. It is made anew by who has the keys. */
 export function forgetDecryptedText(location: string | URL): void {
   const place = locate(location)

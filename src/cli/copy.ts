@@ -6,6 +6,7 @@ import { shownLocation } from '../open-store.ts'
 import { asked, Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf } from './location.ts'
 import { Progress } from './progress.ts'
+import { leftText } from './retention.ts'
 import type { Terminal } from './terminal.ts'
 import { counted, grouped, printable } from './text.ts'
 
@@ -41,11 +42,11 @@ Example:
         copyLedger(source, to, { onProgress: (come) => progress.update((ms) => progressText(come, ms)) }),
       ).finally(() => progress.clear())
       if (options.json === true) return terminal.print(JSON.stringify(report))
-      const { size, previous_size, origin, root } = report
+      const { size, previous_size, origin, root, erased, left } = report
       const before = previous_size === null ? '' : `, ${counted(size - previous_size, 'new record')} among them`
-      return terminal.print(
-        `${printable(shownLocation(to))} is a verified replica of ${printable(origin)}: ${counted(size, 'record')}${before}, root ${root.slice(0, 16)}…`,
-      )
+      const gone = erased === 0 ? [] : [`erased ${counted(erased, 'entry').replace(/entrys$/, 'entries')} there as well`]
+      const copied = `${printable(shownLocation(to))} is a verified replica of ${printable(origin)}: ${counted(size, 'record')}${before}, root ${root.slice(0, 16)}…`
+      return terminal.print([copied, ...gone, ...leftText(left, terminal.colours)].join('\n'))
     })
 }
 

@@ -9,6 +9,8 @@ import { parseHeader } from '../verify/header-scan.ts'
 import { LEDGER_STREAM } from '../verify/header.ts'
 import { hashBytes, hashHex, TreeEdge } from '../verify/tree.ts'
 import { auditOnce, judged } from './audit.ts'
+import { eraseInCopy } from './copy-erasures.ts'
+import type { CopyErasures } from './copy-erasures.ts'
 import { copyDataKeys } from './copy-keys.ts'
 import { LedgerError } from './errors.ts'
 import { gatherEvidence, originOf, readEvidence } from './evidence.ts'
@@ -36,7 +38,7 @@ export interface CopyOptions {
   readonly temporaryFolder?: string | undefined
 }
 
-export interface CopyReport {
+export interface CopyReport extends CopyErasures {
   readonly origin: string
   /** Records of the copy now. */
   readonly size: number
@@ -73,8 +75,9 @@ export async function copyLedger(source: Store, target: Store, options: CopyOpti
   const { size, root } = await copying.run()
   // The key of a record is there before the record is, so none is missing.
   await copyDataKeys(source.dataKeys, target.dataKeys)
+  const erasures = await eraseInCopy(target)
   if (checkpoint !== null) await target.tree.writeText('checkpoint', checkpoint)
-  return copying.verify(size, root)
+  return { ...(await copying.verify(size, root)), ...erasures }
 }
 
 /** The number of the source's records; null where its last line is no record. @throws LedgerError `not_found` */
@@ -315,7 +318,7 @@ class Copying {
   }
 
   /** Reads all of the copy, holds it against the source, and only then vouches for it. */
-  async verify(size: number, sourceRoot: string): Promise<CopyReport> {
+  async verify(size: number, sourceRoot: string): Promise<Omit<CopyReport, keyof CopyErasures>> {
     const { signal, onProgress, temporaryFolder } = this.#options
     const { origin } = this.#note
     let root: string | null = null

@@ -82,6 +82,6 @@ test('keys that were wrapped anew are so in the copy, and one that was replaced 
   }
   await copyLedger(from, to)
   expect(await keysOf(to)).toEqual(await keysOf(from))
-  expect(await words(to, [NEXT!])).toEqual(['locked', 'of bob', 'under a new key'])
+  expect(await words(to, [NEXT!])).toEqual([undefined, 'of bob', 'under a new key'])
   expect(await words(from, [NEXT!])).toEqual([undefined, 'of bob', 'under a new key'])
 })

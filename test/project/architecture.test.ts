@@ -87,7 +87,7 @@ const ROOMS = {
   ],
   'src/open.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-archive.ts', 'src/open-text.ts'],
   'src/open-publish.ts': ['src/verify/', 'src/ledger/', 'src/stores/sql/', 'src/open-store.ts', 'src/open.ts'],
-  'src/open-copy.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts'],
+  'src/open-copy.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/open-text.ts'],
   'src/open-models.ts': ['src/verify/', 'src/ledger/', 'src/open-store.ts', 'src/stores/models/'],
   'src/index.ts': [
     'src/verify/',
