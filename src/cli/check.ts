@@ -40,7 +40,7 @@ export function addCheck(program: Command, terminal: Terminal): void {
       'after',
       `
 A bundle shows that records are in a ledger, unchanged, and who signed for it; not that there are no others.
-The same is done by verify.html in a browser, with nothing sent anywhere.
+verify.html does the same with a bundle in a browser, with nothing sent anywhere.
 A certificate shows which entries the ledger says it erased, when and why, and that it goes on from what it was.
 
 Examples:

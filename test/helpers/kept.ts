@@ -2,8 +2,7 @@
  * Ledgers in each kind of store whose calls came in over seven weeks, so that the default policy has them in all tiers;
  * and what somebody can do to one of them who has all the owner's rights.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { onTestFinished } from 'vitest'
@@ -11,16 +10,16 @@ import { AuditLedger, openArchive, verifyLedger } from '../../src/index.ts'
 import type { OpenOptions, RecordOptions, VerificationReport, VerifyOptions } from '../../src/index.ts'
 import type { ArchiveStore } from '../../src/ledger/archive.ts'
 import { archivedBytes, readLines } from '../../src/ledger/packed-source.ts'
+import { bytesOf } from '../../src/ledger/retention/archive-lines.ts'
 import { packed } from '../../src/ledger/retention/packing.ts'
 import type { KeptEntry } from '../../src/ledger/upkeep.ts'
 import { openStore } from '../../src/open-store.ts'
 import { fixedClock } from '../../src/testing/fixed-clock.ts'
-import { readLine } from '../../src/verify/record.ts'
+import { readLine, readSense } from '../../src/verify/record.ts'
 import { HONEST_ORIGIN } from './honest-ledger.ts'
 import { clusterMissing, useCluster } from './postgres.ts'
 import { connectAs, UNGUARDED } from './postgres-ledger.ts'
 import { signer } from './published.ts'
-import { bytesOf } from '../../src/ledger/retention/archive-lines.ts'
 import { DAY_US } from './retained.ts'
 import { tempDir } from './temp.ts'
 
@@ -121,34 +120,28 @@ export class Kept {
     else putIntoSegments(this.location, entries)
   }
 
-  /** The archive file that has the entry of this position, and the archive that it is in. */
-  async fileWith(
-    seq: number,
-  ): Promise<{ readonly name: string; readonly archive: ArchiveStore; readonly bytes: Buffer; close(): Promise<void> }> {
+  /**
+   * Writes the archive file anew in which this position is; null: takes it away. Gives back how the old one comes to its
+   * place again; until then nobody else can open the ledger to write.
+   */
+  async changeFile(seq: number, change: (lines: readonly Uint8Array[]) => readonly Uint8Array[] | null): Promise<() => Promise<void>> {
     const store = await openStore(this.location, {})
     for (const archive of [store.upkeep!.archive, await openArchive(this.archive)]) {
-      for await (const { name } of archive.list('entries-'))
-        if ((await linesOf(archive, name)).some((line) => readLine(line).header.seq === seq))
-          return { name, archive, bytes: await bytesOf(archive, name), close: () => store.close() }
+      for await (const { name } of archive.list('entries-')) {
+        const lines = await linesOf(archive, name)
+        if (!lines.some((line) => readSense(line).header.seq === seq)) continue
+        const bytes = await bytesOf(archive, name)
+        const put = async (content: Uint8Array | null): Promise<void> => {
+          await archive.remove(name)
+          if (content !== null) await archive.write(name, content)
+        }
+        const changed = change(lines)
+        await put(changed === null ? null : await packed(changed))
+        return () => put(bytes).finally(() => store.close())
+      }
     }
     await store.close()
     throw new Error(`no file has the entry of ${seq}`)
-  }
-
-  /** Writes the file anew in which these positions are; null: without it. Gives back how to put the old one in its place. */
-  async changeFile(seq: number, change: (lines: readonly Uint8Array[]) => readonly Uint8Array[] | null): Promise<() => Promise<void>> {
-    const { name, archive, bytes, close } = await this.fileWith(seq)
-    const lines = change(await linesOf(archive, name))
-    await archive.remove(name)
-    if (lines !== null) await archive.write(name, await packed(lines))
-    await close()
-    return async () => {
-      const store = await openStore(this.location, {})
-      const place = archive.location === this.archive ? archive : store.upkeep!.archive
-      await place.remove(name)
-      await place.write(name, bytes)
-      await store.close()
-    }
   }
 }
 

@@ -37,7 +37,7 @@ const timeout = 120_000
 describe.each(useKinds())('%s', (_, place) => {
   test('a wrong master key, none, and lost data keys: an error for these entries, and all else works', { timeout }, async () => {
     const kept = await made(place)
-    await kept.with((ledger) => ledger.applyRetention())
+    await kept.with(({ retention }) => retention.apply({}, { reclaim: false }))
     const opened = (opens: number, options: EncryptionOptions): Promise<void> =>
       kept.verify({ decrypt: options }).then((report) => {
         expect([report.verdicts.integrity, report.withheld?.archived, report.opened]).toEqual([
@@ -100,7 +100,7 @@ describe.each(useKinds())('%s', (_, place) => {
 
   test('one changed bit of a ciphertext, two swapped ones and a wrong kc are found, in any tier', { timeout }, async () => {
     const kept = await made(place)
-    await kept.with((ledger) => ledger.applyRetention())
+    await kept.with(({ retention }) => retention.apply({}, { reclaim: false }))
     const bit = (text: string, member: string): string =>
       text.replace(new RegExp(`("${member}":")(.)`), (_all, start: string, first: string) => `${start}${first === 'A' ? 'B' : 'A'}`)
     /** Of entries by position; none is left out. */
