@@ -55,7 +55,9 @@ export class AuditLedger extends Ledger {
   private constructor(parts: LedgerParts, forgetText: () => Promise<void>) {
     super(parts)
     const { store, keyring = null } = parts
-    this.dataKeys = new DataKeys({ store, keyring, forgetText })
+    const refuseHeld = async (ids: readonly string[]): Promise<void> =>
+      (await import('./ledger/retention/held-keys.ts')).refuseHeldKeys(store, ids)
+    this.dataKeys = new DataKeys({ store, keyring, forgetText, refuseHeld })
   }
 
   /**

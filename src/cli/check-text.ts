@@ -12,6 +12,13 @@ export interface CheckPresentation {
   readonly width: number
 }
 
+/** What was found in a file, whichever kind it is of. */
+export interface Checked {
+  readonly ok: boolean
+  readonly report: object
+  readonly lines: () => string[]
+}
+
 /** Columns before the meaning of a verdict. */
 const VERDICT_INDENT = 27
 /** Records that are listed. */
@@ -30,7 +37,7 @@ export function checkText(report: BundleReport, { file, colours, width }: CheckP
   return [...lines, '', `${verdict}${unchecked === 0 ? '' : `; ${unchecked} of 4 claims not checked`}`]
 }
 
-function checkpointLines({ checkpoint, signatures }: BundleReport, { dim }: Colours): string[] {
+export function checkpointLines({ checkpoint, signatures }: BundleReport, { dim }: Colours): string[] {
   if (checkpoint === null) return []
   const line = (name: string, value: string): string => `${dim(pad(name, 12))}${value}`
   return [
@@ -50,7 +57,7 @@ function verdictColour({ green, red, yellow }: Colours, verdict: Verdict): (text
   return verdict === 'pass' ? green : verdict === 'fail' ? red : yellow
 }
 
-function verdictLines({ verdicts, missing, existed_by }: BundleReport, colours: Colours, width: number): string[] {
+export function verdictLines({ verdicts, missing, existed_by }: BundleReport, colours: Colours, width: number): string[] {
   return (Object.keys(BUNDLE_CLAIMS) as (keyof Verdicts)[]).flatMap((name) => {
     const verdict = verdicts[name]
     const [pass, fail] = BUNDLE_CLAIMS[name]
@@ -89,7 +96,7 @@ function recordTable(records: readonly BundledRecordReport[], colours: Colours, 
   )
 }
 
-function problemLines({ problems, problems_total }: BundleReport, colours: Colours, width: number): string[] {
+export function problemLines({ problems, problems_total }: BundleReport, colours: Colours, width: number): string[] {
   const shown = problems.length < problems_total ? `, of which the first ${grouped(problems.length)}` : ''
   return [
     colours.bold(colours.red(counted(problems_total, 'problem'))) + shown,

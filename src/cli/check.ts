@@ -1,4 +1,4 @@
-/** `cortex-ledger check`: a bundle, or evidence of a fork, by itself and without the ledger it is of. */
+/** `cortex-ledger check`: a bundle, the certificate of an erasure, or evidence of a fork, by itself and without the ledger. */
 import { open } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { checkProof, trustOf } from '../ledger/check.ts'
@@ -9,7 +9,9 @@ import { BUNDLE_LIMITS } from '../verify/bundle.ts'
 import { checkForkEvidence, parseForkEvidence } from '../verify/fork-evidence.ts'
 import { decodeText } from '../verify/text.ts'
 import { hashHex } from '../verify/tree.ts'
+import { asCertificate, certificateChecked } from './check-certificate.ts'
 import { checkText } from './check-text.ts'
+import type { Checked } from './check-text.ts'
 import { asked, EXIT, Misuse } from './errors.ts'
 import { gather } from './filters.ts'
 import type { Terminal } from './terminal.ts'
@@ -25,9 +27,9 @@ interface CheckOptions {
 export function addCheck(program: Command, terminal: Terminal): void {
   program
     .command('check')
-    .summary('check a file that prove made, or evidence of a fork')
+    .summary('check a bundle, a certificate of erasure, evidence of a fork')
     .description(
-      'Checks a bundle or a C2SP tlog-proof, with nothing but the file and keys that you have from elsewhere. Ends with 1 where a verdict fails. Evidence of a fork is recognised: that ends with 0 where it proves one, and with 1 where it does not.',
+      'Checks a bundle, a C2SP tlog-proof or the certificate that erase wrote, with nothing but the file and keys that you have from elsewhere, and tells by itself which of them it is. Ends with 1 where a verdict fails. Evidence of a fork is recognised, too: that ends with 0 where it proves one, and with 1 where it does not.',
     )
     .argument('<FILE>', 'the file; - for stdin')
     .option('--key <key>', "a verifier key that you believe: the ledger's, a witness's; may be repeated", gather)
@@ -38,17 +40,17 @@ export function addCheck(program: Command, terminal: Terminal): void {
       'after',
       `
 A bundle shows that records are in a ledger, unchanged, and who signed for it; not that there are no others.
-The same is done by verify.html in a browser, with nothing sent anywhere.
+verify.html does the same with a bundle in a browser, with nothing sent anywhere.
+A certificate shows which entries the ledger says it erased, when and why, and that it goes on from what it was.
 
-Example:
-  $ cortex-ledger check task-42.bundle --key example.com/agents/prod+1a2b3c4d+AQ…`,
+Examples:
+  $ cortex-ledger check task-42.bundle --key example.com/agents/prod+1a2b3c4d+AQ…
+  $ cortex-ledger check erased.json --key example.com/agents/prod+1a2b3c4d+AQ…`,
     )
     .action(async (file: string, options: CheckOptions) => {
       const trust = await trustFrom(options)
       const bytes = await readInput(file)
-      const checked = isForkEvidence(bytes)
-        ? await evidenceChecked(bytes, trust, file, terminal)
-        : await bundleChecked(bytes, trust, file, terminal)
+      const checked = await checkedAs(bytes, trust, file, terminal)
       // Set before anything is printed: `check … | head -1` is to end with what was found.
       terminal.exitCode = checked.ok ? EXIT.ok : EXIT.problems
       if (options.quiet === true) return
@@ -74,10 +76,10 @@ async function policyText(file: string): Promise<string> {
   }
 }
 
-interface Checked {
-  readonly ok: boolean
-  readonly report: object
-  readonly lines: () => string[]
+function checkedAs(bytes: Uint8Array, trust: ProofTrust, file: string, terminal: Terminal): Promise<Checked> {
+  if (isForkEvidence(bytes)) return evidenceChecked(bytes, trust, file, terminal)
+  const certificate = asCertificate(bytes)
+  return certificate === null ? bundleChecked(bytes, trust, file, terminal) : certificateChecked(certificate, trust, file, terminal)
 }
 
 async function bundleChecked(bytes: Uint8Array, trust: ProofTrust, file: string, { colours, width }: Terminal): Promise<Checked> {

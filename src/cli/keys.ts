@@ -1,4 +1,4 @@
-/** `cortex-ledger keys`: which keys the ledger names, adding one, retiring one. */
+/** `cortex-ledger keys`: which keys the ledger names, adding one, retiring one; and keys that are in no record. */
 import { generateKeyPairSync } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
@@ -14,6 +14,7 @@ import { Misuse } from './errors.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
 import { addMasterKeys } from './master-keys.ts'
 import { PASSPHRASE_HELP, PASSPHRASE_OPTION, passphraseFrom } from './passphrase.ts'
+import { addPseudonym } from './pseudonym.ts'
 import type { Terminal } from './terminal.ts'
 import { pad, printable, table } from './text.ts'
 
@@ -29,15 +30,16 @@ interface KeyCommandOptions {
 export function addKeys(program: Command, terminal: Terminal): void {
   const keys = program
     .command('keys')
-    .summary("the ledger's keys: list, add, retire; encryption")
+    .summary("the ledger's keys: list, add, retire; encryption; pseudonyms")
     .description(
-      'Shows, adds and retires the keys that a ledger names. A checkpoint key signs checkpoints of the whole ledger; a record key signs single records. Nothing is ever taken back: a retired key stays retired. Data keys encrypt entries, and a master key wraps them: these are in no record.',
+      'Shows, adds and retires the keys that a ledger names. A checkpoint key signs checkpoints of the whole ledger; a record key signs single records. Nothing is ever taken back: a retired key stays retired. Data keys encrypt entries, and a master key wraps them; the key of pseudonyms says what people are called: these are in no record.',
     )
   keys.addHelpText('after', '\nExample:\n  $ cortex-ledger keys list ./audit')
   addList(keys, terminal)
   addAdd(keys, terminal)
   addRetire(keys, terminal)
   addMasterKeys(keys, terminal)
+  addPseudonym(keys, terminal)
 }
 
 function addList(keys: Command, terminal: Terminal): void {

@@ -2,6 +2,8 @@
 import type { Command } from 'commander'
 import type { AuditLedger, OpenOptions } from '../index.ts'
 import { createMasterKeyFile } from '../ledger/encryption/master-key.ts'
+import { addArchiveOption, archiveOf } from './archive-option.ts'
+import type { ArchiveOption } from './archive-option.ts'
 import { addMasterKeyOption, encryptionOf, masterKeysOf } from './encryption.ts'
 import type { MasterKeyOptions } from './encryption.ts'
 import { Misuse } from './errors.ts'
@@ -10,7 +12,7 @@ import { PASSPHRASE_HELP, PASSPHRASE_OPTION, passphraseFrom } from './passphrase
 import type { Terminal } from './terminal.ts'
 import { counted, printable, table } from './text.ts'
 
-interface Options extends MasterKeyOptions {
+interface Options extends MasterKeyOptions, ArchiveOption {
   readonly to?: string
   readonly name?: string
   readonly id?: string
@@ -31,7 +33,7 @@ const OPENING: OpenOptions = { create: false, signer: null, checkpoints: false, 
 /** The ledger with its master keys, of which there may be none. */
 async function withKeys<T>(terminal: Terminal, argument: string | undefined, options: Options, work: (ledger: AuditLedger) => Promise<T>) {
   const passphrase = await passphraseFrom(options.passphraseFile)
-  return withLedger(terminal, locationOf(argument), { ...OPENING, ...encryptionOf(options), passphrase }, work)
+  return withLedger(terminal, locationOf(argument), { ...OPENING, ...archiveOf(options), ...encryptionOf(options), passphrase }, work)
 }
 
 function addNewMaster(keys: Command, terminal: Terminal): void {
@@ -107,11 +109,10 @@ function addDataKeys(keys: Command, terminal: Terminal): void {
 
 function addShred(keys: Command, terminal: Terminal): void {
   addMasterKeyOption(
-    keys
-      .command('shred')
+    addArchiveOption(keys.command('shred'), 'where entries under legal hold may lie')
       .summary('take a data key away, for good')
       .description(
-        'Takes away the data key of a name, or the one with an id. All that was encrypted under it can never be read again, by nobody, wherever a copy lies. Every proof holds as before. It records nothing: record why before.',
+        'Takes away the data key of a name, or the one with an id. All that was encrypted under it can never be read again, by nobody, wherever a copy lies. Every proof holds as before. It records nothing: record why before, or use erase --subject, which does. Refused while such an entry is under legal hold.',
       )
       .argument('[LEDGER]', LEDGER_ARGUMENT)
       .option('--name <name>', 'whose key: a subject, or a stream; needs the master key')

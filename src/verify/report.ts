@@ -39,6 +39,8 @@ export const PROBLEM_CODES = [
   'entry_not_canonical',
   /** The entry is withheld, and no record names it as erased or archived. */
   'withheld_unnamed',
+  /** The ledger says that the entry is in an archive file, and that is not there, can't be read, or has another one. `seq` is the first where it is about all in a file. */
+  'archive_mismatch',
   /** A record of the reserved stream or of a reserved type that is not both. */
   'reserved_misused',
   /** A store's index column differs from the record. `expected` and `found` start with `<column>=`. */

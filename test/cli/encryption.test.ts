@@ -64,6 +64,11 @@ test('keys shred closes the entries of one name, and verify --decrypt tells so',
   const report = await run(['verify', ledger, '--decrypt', master], { env })
   expect([report.code, report.stdout]).toEqual([1, expect.stringMatching(/entry_not_opened.*not every encrypted entry opens/s)])
   const other = keys.find(({ id }) => id !== shredded[0])?.id ?? ''
+  const why = ['--reason', 'dispute', '--case', 'case 7']
+  const { hold } = JSON.parse(await ok(['hold', 'place', ledger, '--run-id', 'r2', ...why, '--json'], { env })) as { hold: string }
+  const held = await run(['keys', 'shred', ledger, '--id', other], { env })
+  expect([held.code, held.stdout, held.stderr]).toEqual([4, '', expect.stringContaining(hold)])
+  await ok(['hold', 'release', ledger, '--id', hold, ...why], { env })
   expect(await ok(['keys', 'shred', ledger, '--id', other], { env })).toContain(other)
 })
 

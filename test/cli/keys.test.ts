@@ -1,11 +1,11 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { createHash, generateKeyPairSync } from 'node:crypto'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { AuditLedger, recordSignerFromKey } from '../../src/index.ts'
 import type { LedgerKey } from '../../src/index.ts'
 import { tempDir } from '../helpers/temp.ts'
-import { ok, run } from './cli.ts'
+import { jsonLines, ok, run } from './cli.ts'
 
 const ORIGIN = 'example.com/cli-keys'
 
@@ -122,5 +122,42 @@ describe('misuse', () => {
       code: 3,
       stderr: expect.stringMatching(/key_error/),
     })
+  })
+})
+
+describe('keys pseudonym', () => {
+  // As test/ledger/pseudonyms.test.ts has it from Python.
+  const key = Uint8Array.from({ length: 32 }, (_, i) => i)
+  const ANN = 'person-ek2uf2twzpi4uory7ptbc4x7og'
+  const id = createHash('sha256').update('cortex-ledger/v1 pseudonym key\n').update(key).digest('hex').slice(0, 8)
+
+  test('says what somebody is called, and finds her records', async () => {
+    const file = join(tempDir(), 'people.key')
+    writeFileSync(file, `PSEUDONYM+KEY+${id}+${Buffer.from(key).toString('base64')}\n`)
+    expect(await ok(['keys', 'pseudonym', file, 'ann@example.org'])).toBe(`${ANN}\n`)
+    expect(await ok(['keys', 'pseudonym', file], { input: 'ann@example.org\r\nGrüße\nann@example.org' })).toMatch(
+      new RegExp(`^${ANN}\nperson-[a-z2-7]{26}\n${ANN}\n$`),
+    )
+    const json = jsonLines(await ok(['keys', 'pseudonym', file, 'ann@example.org', '--kind', 'customer', '--json']))
+    expect(json).toEqual([{ name: 'ann@example.org', pseudonym: 'customer-vsovzamo36rybzgtx6cfy7pyk4' }])
+  })
+
+  test('without the right key or a name it says so and prints nothing', async () => {
+    const file = join(tempDir(), 'people.key')
+    const lost = await run(['keys', 'pseudonym', file, 'ann'])
+    expect([lost.code, lost.stdout, lost.stderr]).toEqual([3, '', expect.stringMatching(/key_error.*people\.key/s)])
+    expect(existsSync(file)).toBe(false)
+    const made = await ok(['keys', 'pseudonym', file, 'ann', '--create'])
+    expect(await ok(['keys', 'pseudonym', file, 'ann', '--create'])).toBe(made)
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+    for (const [args, input] of [
+      [['ann', '--kind', 'Person'], ''],
+      [[''], ''],
+      [[], 'ann\n\n'],
+      [[], Buffer.of(0xff, 10)],
+    ] as const) {
+      const refused = await run(['keys', 'pseudonym', file, ...args], { input })
+      expect([refused.code, refused.stderr.includes('should not happen')], refused.stderr).toEqual([2, false])
+    }
   })
 })

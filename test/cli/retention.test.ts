@@ -2,7 +2,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { checkErasureCertificate } from '../../src/index.ts'
+import { checkErasureCertificate, signerFromSeed } from '../../src/index.ts'
+import type { ErasureCertificate } from '../../src/index.ts'
 import { tempDir } from '../helpers/temp.ts'
 import { entryLines, jsonLines, ok, run } from './cli.ts'
 
@@ -78,12 +79,70 @@ describe.each(['ledger'])('%s', (name) => {
     const vkey = (JSON.parse(await ok(['keys', 'list', ledger, '--json'])) as { keys: { verifier_key: string }[] }).keys[0]!.verifier_key
     const report = await checkErasureCertificate(JSON.parse(readFileSync(certificate, 'utf8')), { keys: [vkey] })
     expect(report).toMatchObject({ ok: true, problems: [] })
+    await expectCertificate(certificate, vkey)
     expect((await run(['show', ledger, 'run-4'])).stderr).toMatch(/^error: erased: /)
     expect(await ok(['verify', ledger])).toContain('erased')
     // Written once.
     expect((await run(erase)).code).toBe(3)
   })
 })
+
+test('the floor of a policy is passed by an override alone, which stays in the ledger', async () => {
+  const folder = tempDir()
+  const [ledger, policy] = [join(folder, 'ledger.db'), join(folder, 'policy.json')]
+  const env = { CORTEX_LEDGER_KEY: 'none' }
+  await ok(['init', ledger, '--origin', 'example.com/floor'], { env })
+  await ok(['record', ledger], { input: entryLines(CALLS), env })
+  const asked = ['--retention-policy', policy]
+  const apply = async (): Promise<unknown> => JSON.parse(await ok(['retention', 'apply', ledger, ...asked, '--json'], { env }))
+  const eraseNow = { hotDays: 1, eraseAfterDays: 0 }
+  writeFileSync(policy, JSON.stringify(eraseNow))
+  expect(await ok(['retention', 'plan', ledger, ...asked], { env })).toMatch(/nothing is due[^]*12 records are too young.*floorDays 183/)
+  expect(await apply()).toMatchObject({ erased: 0 })
+  writeFileSync(policy, JSON.stringify({ ...eraseNow, preset: '6-months', floorDays: 0 }))
+  const lowered = await run(['retention', 'apply', ledger, ...asked], { env })
+  expect([lowered.code, lowered.stderr]).toEqual([2, expect.stringMatching(/invalid_policy.*floorDays.*override/s)])
+  writeFileSync(policy, JSON.stringify({ ...eraseNow, override: { by: 'DPO 7' } }))
+  expect((await run(['retention', 'apply', ledger, ...asked], { env })).code).toBe(2)
+  const override = { by: 'DPO 7', reason: 'storage limitation' }
+  writeFileSync(policy, JSON.stringify({ ...eraseNow, preset: '6-months', override }))
+  expect(await apply()).toMatchObject({ erased: 12 })
+  const [record] = jsonLines(await ok(['query', ledger, '--type', 'EntryErased', '--json'], { env }))
+  expect(record).toMatchObject({
+    entry: { reason: 'policy', policy: { preset: '6-months', floor_days: 184, erase_after_days: 0, override } },
+  })
+  expect(await ok(['verify', ledger], { env })).toContain('12 erased')
+})
+
+/** `check` tells by itself that it is a certificate, also of one that was spelled anew, changed or cut. */
+async function expectCertificate(file: string, key: string): Promise<void> {
+  const check = ['check', file, '--key', key]
+  const text = await ok(check)
+  for (const line of [/^certificate of an erasure$/m, /^erased +the entries of 4 records$/m, /^positions +2, 5, 8, 11$/m])
+    expect(text).toMatch(line)
+  expect(text).toMatch(/^right +gdpr-17$/m)
+  expect(text).toMatch(/^authenticity +pass .*\n.*\n.*^no problem found; 2 of 4 claims not checked$/ms)
+  const whole = readFileSync(file, 'utf8')
+  const certificate = JSON.parse(whole) as ErasureCertificate
+  const stranger = signerFromSeed('example.com/cli', new Uint8Array(32).fill(3)).verifierKey
+  const sorted = JSON.stringify(Object.fromEntries(Object.entries(certificate).toSorted(([a], [b]) => (a < b ? -1 : 1))))
+  for (const [name, content, wanted, code] of [
+    ['spelled anew', sorted, { ok: true, erasure_certificate: { problems: [] } }, 0],
+    ['more than was erased', whole.replace('"first_seq": 2', '"first_seq": 1'), { ok: false }, 1],
+    ['a later tree as the one before', JSON.stringify({ ...certificate, before: certificate.after, consistency: [] }), { ok: false }, 1],
+    ['nothing said of what is left', JSON.stringify({ ...certificate, left: null }), { ok: false }, 1],
+    ['without what was signed', JSON.stringify({ ...certificate, bundle: null }), { ok: false }, 1],
+    ['cut', whole.slice(0, 200), { ok: false, erasure_certificate: { bundle: null } }, 1],
+  ] as const) {
+    writeFileSync(file, content)
+    const told = await run([...check, '--json'])
+    expect([told.code, JSON.parse(told.stdout)], name).toMatchObject([code, wanted])
+    if (code === 1 && name !== 'cut') expect((await run(check)).stdout, name).toContain('NOT A PROOF OF THIS ERASURE')
+  }
+  writeFileSync(file, whole)
+  expect((await run(['check', file, '--key', stranger, '--quiet'])).code).toBe(1)
+  expect((await run(['check', file])).code).toBe(2)
+}
 
 /** Each on the same ledger, of which nothing is left changed. */
 const REFUSED: readonly (readonly [command: string, args: readonly string[], text: string])[] = [

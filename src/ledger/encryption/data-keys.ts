@@ -17,6 +17,8 @@ export interface DataKeysParts {
   readonly keyring: Keyring | null
   /** Takes away words of encrypted entries that stand in an index. */
   readonly forgetText: () => Promise<void>
+  /** @throws LedgerError `held` where an entry under one of these keys is under legal hold */
+  readonly refuseHeld: (ids: readonly string[]) => Promise<void>
 }
 
 const PAGE = 256
@@ -45,18 +47,21 @@ export class DataKeys {
   /**
    * Takes a data key away for good: all that was encrypted under it can't be read any more, by anybody, wherever it lies;
    * hashes and proofs stay as they are. What is recorded under the same name later gets a new key. This records nothing:
-   * record why before it.
+   * record why before it, or erase a subject, which does (docs/guides/erasure.md).
    * @returns ids of the keys that were there, none where the name had no key
-   * @throws LedgerError `key_error` for a name where the ledger was opened without its master key; `read_only` | `io_error`
+   * @throws LedgerError `held` where one of the entries is under legal hold, and as reading those that are archived;
+   *   `key_error` for a name where the ledger was opened without its master key; `read_only` | `io_error`
    */
   async shred(which: WhichKey): Promise<readonly string[]> {
-    const { store, keyring, forgetText } = this.#parts
+    const { store, keyring, forgetText, refuseHeld } = this.#parts
     this.#assertWritable()
     if ('id' in which ? typeof which.id !== 'string' : typeof which.name !== 'string') throw new TypeError('shred takes { name } or { id }')
-    let gone: readonly string[]
-    if (keyring !== null) gone = await keyring.shred(which)
-    else if ('id' in which && which.id !== NAMES) gone = await store.dataKeys.remove([which.id])
-    else throw noMasterKey('to find the data key of a name')
+    if (keyring === null && !('id' in which && which.id !== NAMES)) throw noMasterKey('to find the data key of a name')
+    const ids = 'id' in which ? [which.id] : ((await keyring?.idsOf(which.name)) ?? [])
+    await refuseHeld(ids)
+    const gone: string[] = []
+    // By their ids: who records under the name meanwhile gets a new key, at which nobody has looked.
+    for (const id of ids) gone.push(...(keyring === null ? await store.dataKeys.remove([id]) : await keyring.shred({ id })))
     // After the key: words that somebody with it puts back meanwhile would be missed else.
     if (gone.length > 0) await forgetText()
     return gone

@@ -89,7 +89,7 @@ export async function withArchivesNotRead(report: VerificationReport, store: Sto
 async function auditFile(store: Store, tiers: Tiers, file: ArchivedFile, ranges: readonly Range[], sink: AuditSink): Promise<void> {
   const where = { file: file.location === null ? `entries/${file.file}` : `${file.location}/${file.file}`, byte: 0 }
   const tell = (seq: number | null, found: string): void =>
-    sink.problem({ code: 'unreadable', seq, expected: 'the entries that the ledger says are archived there', found, where })
+    sink.problem({ code: 'archive_mismatch', seq, expected: 'the entries that the ledger says are archived there', found, where })
   const lines = tiers.lines(file)
   try {
     // Others are in the ledger still, or again.

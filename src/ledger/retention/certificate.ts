@@ -110,6 +110,18 @@ function sizeAndRoot(value: unknown): { readonly size: bigint; readonly root: Ui
   return { size: BigInt(size as number), root: hashBytes(root) }
 }
 
+/** Members that nothing else looks at: whoever reads them of a certificate that is right relies on their form. */
+function formFaults({ ranges, left, erased_by, before }: { readonly [member: string]: unknown }): string[] {
+  const faults: string[] = []
+  const isRange = (range: unknown): boolean => isObject(range) && Object.keys(range).toSorted().join() === 'first_seq,last_seq'
+  if (!Array.isArray(ranges) || !ranges.every(isRange)) faults.push('ranges is not a list of first_seq and last_seq')
+  if (!Array.isArray(left) || !left.every((text) => typeof text === 'string')) faults.push('left is not a list of texts')
+  // Else the later tree could stand for the earlier one, and prove of it nothing.
+  const first = Array.isArray(erased_by) ? (erased_by as readonly unknown[])[0] : undefined
+  if (!isObject(before) || before['size'] !== first) faults.push('before is not the ledger up to the first record of erased_by')
+  return faults
+}
+
 /** Why the two trees are not one history, or null. */
 function consistencyFault(said: { readonly [member: string]: unknown }): string | null {
   const [before, after] = [sizeAndRoot(said['before']), sizeAndRoot(said['after'])]
@@ -155,7 +167,7 @@ export async function checkErasureCertificate(certificate: unknown, trust: Proof
   const trusted = trustOf(trust)
   if (!isObject(certificate) || certificate['format'] !== CERTIFICATE_FORMAT)
     return { ok: false, problems: [`it is no ${CERTIFICATE_FORMAT}`], bundle: null }
-  const problems: string[] = []
+  const problems = formFaults(certificate)
   const fault = consistencyFault(certificate)
   if (fault !== null) problems.push(fault)
   const text = certificate['bundle']

@@ -60,13 +60,13 @@ test('a warm file that is gone or damaged is a finding, and keeps nobody from th
   expect((await recordOf(ledger, 'run-35')).entry).not.toBe(null)
   const gone = await ledger.verifyIntegrity()
   expect(gone.ok).toBe(false)
-  expect(gone.problems).toMatchObject([{ code: 'unreadable', where: { file: `entries/${name}` } }])
+  expect(gone.problems).toMatchObject([{ code: 'archive_mismatch', seq: 12, where: { file: `entries/${name}` } }])
   for (const at of [3, bytes.length >> 1, bytes.length - 30]) {
     const broken = Buffer.from(bytes)
     broken[at]! ^= 0x10
     await archive.write(name, broken)
     const report = await ledger.verifyIntegrity()
-    expect([report.ok, report.problems[0]?.code], `byte ${at}`).toEqual([false, 'unreadable'])
+    expect([report.ok, report.problems[0]?.code], `byte ${at}`).toEqual([false, 'archive_mismatch'])
     await archive.remove(name)
   }
   await archive.write(name, bytes)
