@@ -11,7 +11,7 @@ import { inRounds, median } from './figures.ts'
 import { jsonlFloor, sqliteFloor } from './floors.ts'
 import { atLeast } from './rows.ts'
 import type { Result, Row, Target } from './rows.ts'
-import { LEDGER_OPTIONS, STORES, timed } from './session.ts'
+import { LEDGER_OPTIONS, locationIn, STORES, timed } from './session.ts'
 import type { Session, StoreKind } from './session.ts'
 import { sampleCalls, WORKLOADS } from './workloads.ts'
 import type { Workload } from './workloads.ts'
@@ -99,7 +99,7 @@ async function fullTextRow(session: Session, store: StoreKind): Promise<Row> {
   const calls = sampleCalls(count)
   const rate = (fullText: 'background' | 'off'): Promise<number> =>
     session.inFolder(async (folder) => {
-      const location = join(folder, store === 'JSONL' ? 'ledger' : 'ledger.db')
+      const location = locationIn(folder, store)
       const ledger = await AuditLedger.open(location, { ...LEDGER_OPTIONS, fullText })
       try {
         return count / (await timed(() => byCallers(64, count, (i) => ledger.record(calls[i]!))))

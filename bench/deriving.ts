@@ -12,7 +12,7 @@ import { fill } from './fixtures.ts'
 import { smallRecords } from './options.ts'
 import { atLeast, atMost } from './rows.ts'
 import type { Result, Row } from './rows.ts'
-import { LEDGER_OPTIONS, STORES, timed } from './session.ts'
+import { LEDGER_OPTIONS, locationIn, STORES, timed } from './session.ts'
 import type { Session, StoreKind } from './session.ts'
 import { sampleEvents } from './workloads.ts'
 
@@ -41,10 +41,6 @@ const steps: Projection<Steps> = defineProjection({
     }),
   },
 })
-
-function locationIn(folder: string, store: StoreKind): string {
-  return join(folder, store === 'JSONL' ? 'ledger' : 'ledger.db')
-}
 
 /** Every line of the segments, parsed. @returns how many */
 async function parsedLines(location: string): Promise<number> {
@@ -77,6 +73,11 @@ function parsedRows(location: string): number {
   return count
 }
 
+/** All records of a ledger, read past it and parsed. @returns how many */
+export async function parsedAll(location: string, store: StoreKind): Promise<number> {
+  return store === 'JSONL' ? parsedLines(location) : parsedRows(location)
+}
+
 async function replayRow(session: Session, store: StoreKind, folder: string, records: number): Promise<Row> {
   const location = locationIn(folder, store)
   const ledger = await AuditLedger.open(location, { readOnly: true })
@@ -87,7 +88,7 @@ async function replayRow(session: Session, store: StoreKind, folder: string, rec
       if (state.steps !== records) throw new Error(`${state.steps} of ${records} events were replayed`)
     })
     const below = await timed(async () => {
-      const count = store === 'JSONL' ? await parsedLines(location) : parsedRows(location)
+      const count = await parsedAll(location, store)
       if (count !== size) throw new Error(`${count} of ${size} records were parsed`)
     })
     return { ours: records / seconds, floor: records / below }

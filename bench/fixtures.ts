@@ -1,8 +1,7 @@
 /** The large ledgers that several topics look at: made once a run, of events of about 200 bytes. */
-import { join } from 'node:path'
 import { AuditLedger } from '../src/index.ts'
 import { shown } from './figures.ts'
-import { LEDGER_OPTIONS, timed } from './session.ts'
+import { LEDGER_OPTIONS, locationIn, timed } from './session.ts'
 import type { Session, StoreKind } from './session.ts'
 import { sampleEvents } from './workloads.ts'
 
@@ -52,7 +51,7 @@ export class Fixtures {
   }
 
   async #make(store: StoreKind, records: number): Promise<Fixture> {
-    const location = join(this.#session.keptFolder(), store === 'JSONL' ? 'ledger' : 'ledger.db')
+    const location = locationIn(this.#session.keptFolder(), store)
     const ledger = await AuditLedger.open(location, LEDGER_OPTIONS)
     let run_ids: readonly string[] = []
     try {

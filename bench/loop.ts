@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { median, shown } from './figures.ts'
 import type { LoopFigures, LoopTask } from './programs/loop.ts'
 import type { Result, Target } from './rows.ts'
-import { run, STORES, whyItEnded } from './session.ts'
+import { locationIn, run, STORES, whyItEnded } from './session.ts'
 import type { Session, StoreKind } from './session.ts'
 import { sampleCalls } from './workloads.ts'
 
@@ -18,7 +18,7 @@ async function figuresOf(session: Session, store: StoreKind | null, calls: strin
   return session.inFolder(async (folder) => {
     const task: LoopTask = {
       package: join(await session.built(), 'index.js'),
-      location: store === null ? null : join(folder, store === 'JSONL' ? 'ledger' : 'ledger.db'),
+      location: store === null ? null : locationIn(folder, store),
       calls,
       perSecond: PER_SECOND,
       warmUp_ms: session.count(3000, 200),

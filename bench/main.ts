@@ -4,8 +4,11 @@ import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { appendRows } from './append.ts'
 import { derivingRows } from './deriving.ts'
+import { diskRows } from './disk.ts'
+import { encryptionRows } from './encryption.ts'
 import { Fixtures } from './fixtures.ts'
 import { loopRows } from './loop.ts'
+import { maskingRows } from './masking.ts'
 import { memoryRows } from './memory.ts'
 import { openRows } from './open.ts'
 import { readOptions, USAGE } from './options.ts'
@@ -15,6 +18,7 @@ import { postgresRows } from './postgres/index.ts'
 import { proofsRows } from './proofs.ts'
 import { queryRows } from './query.ts'
 import { describeRun, machineReadable, markdown } from './report.ts'
+import { retentionRows } from './retention.ts'
 import { isRow } from './rows.ts'
 import type { Result } from './rows.ts'
 import { Session } from './session.ts'
@@ -22,12 +26,16 @@ import { verifyRows } from './verify.ts'
 
 const MEASURE: Record<Topic, (session: Session, fixtures: Fixtures) => Promise<Result[]>> = {
   append: appendRows,
+  disk: diskRows,
+  masking: maskingRows,
+  encryption: encryptionRows,
   verify: verifyRows,
   loop: loopRows,
   query: queryRows,
   open: openRows,
   proofs: proofsRows,
   deriving: derivingRows,
+  retention: retentionRows,
   memory: memoryRows,
   peers: peerRows,
   postgres: postgresRows,

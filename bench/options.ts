@@ -1,7 +1,22 @@
 /** What `npm run bench -- …` can be told. */
 import { parseArgs } from 'node:util'
 
-export const TOPICS = ['append', 'verify', 'loop', 'query', 'open', 'proofs', 'deriving', 'memory', 'peers', 'postgres'] as const
+export const TOPICS = [
+  'append',
+  'disk',
+  'masking',
+  'encryption',
+  'verify',
+  'loop',
+  'query',
+  'open',
+  'proofs',
+  'deriving',
+  'retention',
+  'memory',
+  'peers',
+  'postgres',
+] as const
 export type Topic = (typeof TOPICS)[number]
 
 export interface Options {

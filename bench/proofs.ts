@@ -7,7 +7,7 @@ import type { Fixtures } from './fixtures.ts'
 import { smallRecords } from './options.ts'
 import { atLeast, atMost } from './rows.ts'
 import type { Result, Row } from './rows.ts'
-import { LEDGER_OPTIONS, STORES, timed } from './session.ts'
+import { LEDGER_OPTIONS, locationIn, STORES, timed } from './session.ts'
 import type { Session, StoreKind } from './session.ts'
 import { sampleCalls } from './workloads.ts'
 
@@ -27,7 +27,7 @@ async function appendRow(session: Session, store: StoreKind): Promise<Row> {
   const calls = sampleCalls(count)
   const rate = (options: OpenOptions): Promise<number> =>
     session.inFolder(async (folder) => {
-      const location = join(folder, store === 'JSONL' ? 'ledger' : 'ledger.db')
+      const location = locationIn(folder, store)
       const ledger = await AuditLedger.open(location, { ...options, stateFolder: join(folder, 'state') })
       let next = 0
       const caller = async (): Promise<void> => {

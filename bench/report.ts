@@ -61,6 +61,21 @@ function sections(records: string, small: string): Record<Topic, Section> {
       floor: 'floor',
       says: `Records a second; a receipt means durable. The floors: for JSONL, \`JSON.stringify\` of the same records, \`write\` and \`fdatasync\` of these bytes in the same batches; for SQLite, the same driver inserting the same columns under the same indexes in the same transactions, WAL and FULL.`,
     },
+    disk: {
+      title: 'The watch over the disk',
+      floor: 'without',
+      says: 'Appending in records a second, in a ledger that warns of a disk that is nearly full and keeps a reserve, beside the same store without; a receipt means durable.',
+    },
+    masking: {
+      title: 'Masking',
+      floor: 'beside it',
+      says: 'Recording in records a second, beside recording without a mask; and the rules alone, beside `JSON.stringify` of the same calls.',
+    },
+    encryption: {
+      title: 'Encryption',
+      floor: 'beside it',
+      says: "Recording and reading in records a second, beside the same in clear; and encrypting and decrypting entries alone, beside AES-256-GCM of `node:crypto` of the same bytes: without a key and a commitment of each entry's own, and without base64.",
+    },
     verify: {
       title: 'Verify',
       floor: 'floor',
@@ -82,6 +97,11 @@ function sections(records: string, small: string): Record<Topic, Section> {
       title: 'Deriving',
       floor: 'beside it',
       says: `Replaying in records a second, beside reading and JSON-parsing the same records; a state from a snapshot in microseconds, in a ledger of ${records} beside one of ${small}; milliseconds until a live subscriber sees a record.`,
+    },
+    retention: {
+      title: 'Retention',
+      floor: 'beside it',
+      says: `Making entries warm in MB of lines a second, all that belongs to it, beside \`zstdCompressSync\` of the same lines in one go. One entry read by \`get\` in microseconds, warm beside hot. Erasing one record in milliseconds, with the room given back, beside writing and syncing all lines once (of a warm one: compressing, writing and syncing them). A plan in records a second over ${records}, beside reading and parsing the same records.`,
     },
     memory: {
       title: 'Memory',

@@ -3,7 +3,7 @@ import { differences, median, ratios } from './figures.ts'
 import type { Series } from './figures.ts'
 import type { Topic } from './options.ts'
 
-export type Unit = 'records/s' | 'µs' | 'ms' | 'MB'
+export type Unit = 'records/s' | 'MB/s' | 'µs' | 'ms' | 'MB'
 
 /** `highest` is of ours alone: what is bounded must be so in every round. */
 export interface Target {

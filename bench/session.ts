@@ -16,6 +16,11 @@ export const LEDGER_OPTIONS = { origin: 'example.com/bench', actor: 'bench', sig
 export type StoreKind = 'JSONL' | 'SQLite'
 export const STORES: readonly StoreKind[] = ['JSONL', 'SQLite']
 
+/** Where a ledger of this kind lies in a folder. */
+export function locationIn(folder: string, store: StoreKind): string {
+  return join(folder, store === 'JSONL' ? 'ledger' : 'ledger.db')
+}
+
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 

@@ -4,13 +4,13 @@
  * thread goes through all of it, so that a damaged ledger is told of in one way only.
  */
 import { availableParallelism } from 'node:os'
-import { readSync } from 'node:fs'
 import { auditNew } from './ledger/audit-new.ts'
 import { auditOnce, counting, judged, openVerification, settled } from './ledger/audit.ts'
 import type { AuditOptions, Pass } from './ledger/audit.ts'
 import { gatherEvidence, readEvidence } from './ledger/evidence.ts'
 import { SeededSink } from './ledger/seeded-sink.ts'
 import type { AuditSink, Store } from './ledger/store.ts'
+import { readTemporary } from './ledger/temporary-file.ts'
 import { tieredStore } from './ledger/retention/tiered-store.ts'
 import { openStore } from './open-store.ts'
 import { Thread } from './stores/sql/thread.ts'
@@ -73,11 +73,7 @@ class OthersFile implements TemporarySpace {
   }
 
   read(position: number, into: Uint8Array): void {
-    for (let done = 0; done < into.length;) {
-      const read = readSync(this.#file, into, done, into.length - done, position + done)
-      if (read === 0) throw new Error(`the temporary file ends at ${position + done}`)
-      done += read
-    }
+    readTemporary(this.#file, position, into)
   }
 }
 

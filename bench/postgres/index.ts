@@ -2,6 +2,8 @@
 import type { Result } from '../rows.ts'
 import type { Session } from '../session.ts'
 import { liveRows } from '../deriving.ts'
+import { keptRows } from '../retention.ts'
+import type { Kept } from '../retention.ts'
 import { appendRows } from './append.ts'
 import { peerRows } from './peer.ts'
 import { processRows } from './processes.ts'
@@ -14,6 +16,8 @@ export async function postgresRows(session: Session): Promise<Result[]> {
   try {
     const results: Result[] = []
     for (const rows of [appendRows, peerRows, processRows, readingRows]) results.push(...(await rows(session, server)))
+    const inPlace: Kept['inPlace'] = (work) => server.inPlace(({ url }) => work(url))
+    results.push(...(await keptRows(session, { topic: 'postgres', name: 'PostgreSQL', inPlace })))
     results.push(...(await server.inPlace(({ url }) => liveRows(session, 'postgres', 'PostgreSQL', url))))
     return results
   } finally {

@@ -3,10 +3,9 @@
  * container or the machine is given by its host. Source: AWS SDKs and Tools Reference Guide, "Standardized credential
  * providers".
  */
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { promisify } from 'node:util'
 import { LedgerError } from '../ledger/errors.ts'
+import { runCommand } from '../ledger/run-command.ts'
 import type { AwsProfile, Environment } from './s3-profile.ts'
 
 export interface S3Credentials {
@@ -37,6 +36,7 @@ const CONTAINER = 'http://169.254.170.2'
 /** Where a host hands out credentials over plain HTTP: ECS, EKS, and this machine. */
 const PLAIN_HOSTS = ['169.254.170.2', '169.254.170.23', '[fd00:ec2::23]', 'localhost', '127.0.0.1', '[::1]']
 const ANSWER_CHARACTERS_MAX = 64 * 1024
+const HANDING_OUT = { name: 'credential_process', outputBytesMax: ANSWER_CHARACTERS_MAX, wanted: 'answer of one', timeoutMs: 60_000 }
 
 const keyError = (message: string, cause?: unknown): LedgerError => new LedgerError('key_error', message, { cause })
 
@@ -76,14 +76,15 @@ async function fromProfile({ profile }: CredentialChain): Promise<FoundCredentia
     return { accessKeyId, secretAccessKey, sessionToken: values['aws_session_token'] || undefined, source, expires_ms: null }
   const command = values['credential_process']
   if (command) {
+    let output: string
     try {
-      const [shell, flag] = process.platform === 'win32' ? ['cmd.exe', '/c'] : ['/bin/sh', '-c']
-      const { stdout } = await promisify(execFile)(shell, [flag, command], { timeout: 60_000, maxBuffer: ANSWER_CHARACTERS_MAX })
-      return readHandedOut(stdout, `the credential_process of ${source}`)
+      const shell = process.platform === 'win32' ? ['cmd.exe', '/c'] : ['/bin/sh', '-c']
+      output = (await runCommand([...shell, command], new Uint8Array(0), HANDING_OUT)).output.toString()
     } catch (error) {
-      if (error instanceof LedgerError) throw error
+      // What it complained of may hold secrets, so it stands in the cause alone.
       throw keyError(`the credential_process of ${source} failed: run it by hand to see why`, error)
     }
+    return readHandedOut(output, `the credential_process of ${source}`)
   }
   const other = ['role_arn', 'sso_session', 'sso_start_url', 'web_identity_token_file', 'login_session'].find((key) => values[key])
   if (other === undefined) return null

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { Hash } from 'node:crypto'
 import type { ArchiveContent, WrittenFile } from '../ledger/archive.ts'
 import { LedgerError } from '../ledger/errors.ts'
-import { chunksOf, requireSize } from './content.ts'
+import { chunksOf, requireSize } from '../ledger/archive-content.ts'
 import type { S3Answer, S3Client } from './s3-client.ts'
 import { childText, parseXml } from './s3-xml.ts'
 

@@ -2,7 +2,7 @@
 import { requireArchiveName, requireArchivePrefix, requireRange } from '../ledger/archive.ts'
 import type { ArchiveContent, ArchiveFile, ArchiveStore, ByteRange, WrittenFile } from '../ledger/archive.ts'
 import { LedgerError } from '../ledger/errors.ts'
-import { alreadyExists, digestOf } from './content.ts'
+import { alreadyExists, digestOf } from '../ledger/archive-content.ts'
 import { S3Client, whyFailed } from './s3-client.ts'
 import type { S3Answer } from './s3-client.ts'
 import { findCredentials } from './s3-credentials.ts'

@@ -2,13 +2,12 @@
 import type { Command } from 'commander'
 import { addArchiveOption, archiveOf } from './archive-option.ts'
 import type { ArchiveOption } from './archive-option.ts'
-import { asked, Misuse } from './errors.ts'
+import { Misuse } from './errors.ts'
 import { addFilterOptions, criteriaOf, FILTER_HELP, integerOf } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
-import type { RestoreRequest, RetentionProgress } from '../index.ts'
+import type { RestoreRequest } from '../index.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
-import { Progress } from './progress.ts'
-import { appliedText, leftText } from './retention.ts'
+import { appliedText, leftText, withProgress } from './retention.ts'
 import { addSigningOptions, signingOf } from './signing.ts'
 import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
@@ -68,9 +67,7 @@ export function addArchive(program: Command, terminal: Terminal): void {
       if (tier !== 'cold' && tier !== 'warm') throw new Misuse(`--tier ${JSON.stringify(tier)}: it is warm or cold`)
       const opening = { create: false, ...archiveOf(flags), ...signingOf(flags) }
       await withLedger(terminal, locationOf(argument), opening, async (ledger) => {
-        const progress = new Progress(terminal)
-        const onProgress = (now: RetentionProgress): void => progress.update(() => `${now.step}: ${counted(now.records, 'record')}`)
-        const applied = await asked(() => ledger.retention.archive(request, { tier, reason, onProgress })).finally(() => progress.clear())
+        const applied = await withProgress(terminal, (onProgress) => ledger.retention.archive(request, { tier, reason, onProgress }))
         return terminal.print(flags.json === true ? JSON.stringify(applied) : appliedText(applied, terminal).join('\n'))
       })
     })
@@ -87,11 +84,8 @@ export function addRestore(program: Command, terminal: Terminal): void {
       const request = choiceOf(flags)
       const opening = { create: false, ...archiveOf(flags), ...signingOf(flags) }
       await withLedger(terminal, locationOf(argument), opening, async (ledger) => {
-        const progress = new Progress(terminal)
-        const onProgress = (now: RetentionProgress): void => progress.update(() => `${now.step}: ${counted(now.records, 'record')}`)
-        const restored = await asked(() => ledger.retention.restore(request, { reason: flags.reason, onProgress })).finally(() =>
-          progress.clear(),
-        )
+        const { reason } = flags
+        const restored = await withProgress(terminal, (onProgress) => ledger.retention.restore(request, { reason, onProgress }))
         if (flags.json === true) return terminal.print(JSON.stringify(restored))
         const { records, bytes, files, left } = restored
         const removed = files === 0 ? [] : [`${counted(files, 'archive file')} not needed any more: removed`]

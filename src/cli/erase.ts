@@ -2,18 +2,17 @@
 import { open, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import type { Command } from 'commander'
-import type { Erasure, RetentionProgress } from '../index.ts'
+import type { Erasure } from '../index.ts'
 import { formatCertificate } from '../ledger/retention/certificate.ts'
 import { addArchiveOption, archiveOf } from './archive-option.ts'
 import type { ArchiveOption } from './archive-option.ts'
 import { addMasterKeyOption, encryptionOf } from './encryption.ts'
 import type { MasterKeyOptions } from './encryption.ts'
-import { asked, Misuse } from './errors.ts'
+import { Misuse } from './errors.ts'
 import { addFilterOptions, criteriaOf, FILTER_HELP } from './filters.ts'
 import type { FilterOptions } from './filters.ts'
 import { LEDGER_ARGUMENT, locationOf, withLedger } from './location.ts'
-import { Progress } from './progress.ts'
-import { leftText } from './retention.ts'
+import { leftText, withProgress } from './retention.ts'
 import { addSigningOptions, signingOf } from './signing.ts'
 import type { SigningOptions } from './signing.ts'
 import type { Terminal } from './terminal.ts'
@@ -56,11 +55,9 @@ export function addErase(program: Command, terminal: Terminal): void {
       const location = locationOf(argument)
       await withFile(flags.certificate, async (file) =>
         withLedger(terminal, location, opening, async (ledger) => {
-          const progress = new Progress(terminal)
-          const onProgress = (now: RetentionProgress): void => progress.update(() => `${now.step}: ${counted(now.records, 'record')}`)
-          const erased = await asked(() =>
+          const erased = await withProgress(terminal, (onProgress) =>
             ledger.retention.erase({ ...criteria, subject: flags.subject }, { reason, right, case: matter, onProgress }),
-          ).finally(() => progress.clear())
+          )
           await file?.writeFile(formatCertificate(erased.certificate))
           return terminal.print(flags.json === true ? JSON.stringify(erased) : erasedText(erased, flags, terminal).join('\n'))
         }),

@@ -122,14 +122,19 @@ function addApply(retention: Command, terminal: Terminal): void {
       const recordsPerSecond = options.rate === undefined ? undefined : integerOf('--rate', options.rate, 1)
       const opening = { create: false, ...archiveOf(options), ...signingOf(options) }
       await withLedger(terminal, locationOf(argument), opening, async (ledger) => {
-        const progress = new Progress(terminal)
-        const onProgress = (now: RetentionProgress): void => progress.update(() => `${now.step}: ${counted(now.records, 'record')}`)
-        const applied = await asked(() =>
+        const applied = await withProgress(terminal, (onProgress) =>
           ledger.retention.apply(policy, { recordsPerSecond, reclaim: options.reclaim, join: options.join, onProgress }),
-        ).finally(() => progress.clear())
+        )
         return terminal.print(options.json === true ? JSON.stringify(applied) : appliedText(applied, terminal).join('\n'))
       })
     })
+}
+
+/** Work on entries, which tells how far it is where somebody watches. @throws as `asked` */
+export async function withProgress<T>(terminal: Terminal, work: (onProgress: (now: RetentionProgress) => void) => Promise<T>): Promise<T> {
+  const progress = new Progress(terminal)
+  const onProgress = ({ step, records }: RetentionProgress): void => progress.update(() => `${step}: ${counted(records, 'record')}`)
+  return asked(() => work(onProgress)).finally(() => progress.clear())
 }
 
 /** What was moved, in sentences. */

@@ -1,63 +1,56 @@
-/** Archive files in a folder, each under its name; or in memory, for a ledger that is gone with its process. */
-import { createHash, randomBytes } from 'node:crypto'
-import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+/** Archive files in a folder, each under its name. A file is there whole or not at all, also after a power cut. */
+import { randomBytes } from 'node:crypto'
+import { link, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { requireArchiveName, requireArchivePrefix, requireRange } from './archive.ts'
+import { isArchiveName, requireArchiveName, requireArchivePrefix, requireRange } from './archive.ts'
 import type { ArchiveContent, ArchiveFile, ArchiveStore, ByteRange, WrittenFile } from './archive.ts'
-import { syncFolder } from './durable-file.ts'
+import { alreadyExists, digestOf, noSuchFile, readOnlyArchive, requireSize, tooShort } from './archive-content.ts'
+import { makeFolder, removeText, syncFolder } from './durable-file.ts'
 import { asStorageError, isMissing, LedgerError } from './errors.ts'
 
 /** One read. Bytes. */
 const READ_BYTES = 262_144
-/** What is being written has a name that no archive file has. */
-const PART = /^\.part-[0-9a-f]{12}$/
+/** What is being written of `<name>`: no archive file is named so, so nobody lists it. */
+const PART = /^\.(.+)\.[0-9a-f]{16}\.part$/
 
-function taken(location: string, name: string): LedgerError {
-  return new LedgerError('already_exists', `${location} has another file ${name} already: archive files are written once`, {
-    location,
-    file: name,
-  })
+export interface FolderRules {
+  /** Writing and removing is refused. */
+  readonly readOnly?: boolean
+  /** Files and folders get what the process gives (its umask), as other files of a ledger do; else they are the owner's alone. */
+  readonly sharesModes?: boolean
 }
 
-function notThere(location: string, name: string): LedgerError {
-  return new LedgerError('not_found', `${location} has no file ${name}: restore it from a backup of the archive`, { location, file: name })
-}
-
-function tooShort(location: string, name: string, bytes: number, end: number): LedgerError {
-  return new LedgerError('damaged', `${name} in ${location} has ${bytes} bytes, not ${end}: restore it from a backup of the archive`, {
-    location,
-    file: name,
-  })
-}
-
-function refuse(location: string): Promise<never> {
-  return Promise.reject(new LedgerError('read_only', `${location} was opened for reading: open it without readOnly to archive`))
+export interface Leftovers {
+  /** Of this file alone. */
+  readonly of?: string
+  /** Last written before this time, in Unix ms. */
+  readonly before?: number
 }
 
 /** An archive in a folder. */
 export interface FolderArchive extends ArchiveStore {
-  /** Removes what a write left that was cut short: it may hold what is to be erased. Not while another process writes here. */
-  removeLeftovers(): Promise<void>
+  /**
+   * Removes what a write left that was cut short: it may hold what is to be erased. What this process is writing stays;
+   * where another process may be writing, say `before`.
+   */
+  removeLeftovers(which?: Leftovers): Promise<void>
 }
 
-/**
- * The folder is made when first something is written; the one above it must be there.
- * @param readOnly writing and removing is refused
- */
-export function archiveInFolder(folder: string, readOnly: boolean): FolderArchive {
-  return new Folder(folder, readOnly)
+/** The folder is made when first something is written, and those above it. */
+export function archiveInFolder(folder: string, rules: FolderRules = {}): FolderArchive {
+  return new Folder(folder, rules)
 }
 
 class Folder implements FolderArchive {
   readonly location: string
-  readonly #readOnly: boolean
+  readonly #rules: FolderRules
   /** Names of what this process is writing. */
   readonly #parts = new Set<string>()
 
-  constructor(folder: string, readOnly: boolean) {
+  constructor(folder: string, rules: FolderRules) {
     this.location = folder
-    this.#readOnly = readOnly
+    this.#rules = rules
   }
 
   #path(name: string): string {
@@ -67,17 +60,17 @@ class Folder implements FolderArchive {
 
   async write(name: string, content: ArchiveContent, size?: number): Promise<WrittenFile> {
     const path = this.#path(name)
-    if (this.#readOnly) return refuse(this.location)
-    const part = `.part-${randomBytes(6).toString('hex')}`
+    if (this.#rules.readOnly === true) throw readOnlyArchive(this.location)
     const folder = dirname(path)
+    const part = `.${basename(path)}.${randomBytes(8).toString('hex')}.part`
     const aside = join(folder, part)
     this.#parts.add(part)
     try {
-      await this.#make(folder)
-      const written = await writeAll(aside, content)
+      await makeFolder(folder, this.#rules.sharesModes === true ? 0o777 : 0o700)
+      const written = await this.#fill(aside, content)
       requireSize(name, written.bytes, size)
-      // Crash point: a part without a name, which the next opening removes.
-      await this.#name(aside, path, name, written)
+      // Crash point: a part without a name, for `removeLeftovers`.
+      if (!(await takesName(aside, path))) await this.#requireSame(name, written)
       await syncFolder(folder)
       return written
     } catch (error) {
@@ -88,44 +81,46 @@ class Folder implements FolderArchive {
     }
   }
 
-  async #make(folder: string): Promise<void> {
-    if ((await mkdir(folder, { recursive: true })) === undefined) return
-    for (let made = folder; ; made = dirname(made)) {
-      await syncFolder(dirname(made))
-      if (made === this.location) return
+  async #fill(aside: string, content: ArchiveContent): Promise<WrittenFile> {
+    const file = await open(aside, 'wx', this.#rules.sharesModes === true ? 0o666 : 0o600)
+    try {
+      const written = await digestOf(content, (chunk) => file.writeFile(chunk))
+      // Before it gets its name: else the name could come to stand for a file whose bytes never reached the disk.
+      await file.sync()
+      return written
+    } finally {
+      await file.close()
     }
   }
 
-  /** Never over a file that is there. */
-  async #name(aside: string, path: string, name: string, written: WrittenFile): Promise<void> {
-    try {
-      await link(aside, path)
-    } catch (error) {
-      const { code } = error as { code?: unknown }
-      if (code === 'EEXIST' || (await isThere(path))) {
-        if ((await digestOf(path)) !== written.sha256) throw taken(this.location, name)
-        return
-      }
-      // A file system without hard links.
-      if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(String(code))) throw error
-      await rename(aside, path)
-    }
+  async #requireSame(name: string, written: WrittenFile): Promise<void> {
+    if ((await digestOf(this.read(name))).sha256 !== written.sha256) throw alreadyExists(this.location, name)
+    // Whoever wrote it may have ended before it was durable.
+    const file = await open(this.#path(name), 'r')
+    await file.sync().finally(() => file.close())
   }
 
   async *read(name: string, range?: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
     const path = this.#path(name)
     if (range !== undefined) requireRange(range)
-    let handle: FileHandle | null = null
+    let file: FileHandle | null = null
     try {
-      handle = await open(path, 'r')
-      const { size } = await handle.stat()
+      file = await open(path, 'r')
+      const { size } = await file.stat()
       const { start, end } = range ?? { start: 0, end: size }
       if (end > size) throw tooShort(this.location, name, size, end)
-      yield* blocksOf(handle, start, end)
+      for (let at = start; at < end;) {
+        // Fresh memory for each: it is handed out.
+        const { buffer, bytesRead } = await file.read(new Uint8Array(Math.min(READ_BYTES, end - at)), 0, null, at)
+        // Cut since its size was looked at.
+        if (bytesRead === 0) throw tooShort(this.location, name, at, end)
+        yield buffer.subarray(0, bytesRead)
+        at += bytesRead
+      }
     } catch (error) {
-      throw isMissing(error) ? notThere(this.location, name) : asArchiveError(error, `reading ${name} in ${this.location}`)
+      throw isMissing(error) ? noSuchFile(this.location, name) : asArchiveError(error, `reading ${name} in ${this.location}`)
     } finally {
-      await handle?.close()
+      await file?.close()
     }
   }
 
@@ -136,154 +131,87 @@ class Folder implements FolderArchive {
       return facts.isFile() ? { name, bytes: facts.size } : null
     } catch (error) {
       if (isMissing(error)) return null
-      throw asStorageError(error, `looking for ${name} in ${this.location}`)
+      throw asArchiveError(error, `looking for ${name} in ${this.location}`)
     }
   }
 
   async *list(prefix: string): AsyncGenerator<ArchiveFile, void, undefined> {
     requireArchivePrefix(prefix)
-    for (const name of await this.#names()) {
-      if (!name.startsWith(prefix) || basename(name).startsWith('.')) continue
-      const file = await this.stat(name)
-      if (file !== null) yield file
+    for await (const name of this.#files(prefix)) {
+      const facts = isArchiveName(name) ? await this.stat(name) : null
+      if (facts !== null) yield facts
     }
   }
 
-  /** Relative, with `/`; folders too. */
-  async #names(): Promise<string[]> {
+  /** Files whose names begin so, with `/` on every platform, and parts and those of others among them. */
+  async *#files(prefix: string): AsyncGenerator<string, void, undefined> {
+    const end = prefix.lastIndexOf('/') + 1
+    const [folder, beginning] = [prefix.slice(0, end), prefix.slice(end)]
+    let entries
     try {
-      return (await readdir(this.location, { recursive: true })).map((name) => name.replaceAll('\\', '/'))
+      entries = await readdir(join(this.location, folder), { withFileTypes: true })
     } catch (error) {
-      if (isMissing(error)) return []
-      throw asStorageError(error, `listing ${this.location}`)
+      if (isMissing(error)) return
+      throw asArchiveError(error, `listing ${join(this.location, folder)}`)
+    }
+    for (const entry of entries) {
+      if (!entry.name.startsWith(beginning)) continue
+      const name = folder + entry.name
+      if (entry.isFile()) yield name
+      // Another one holds no archive file, and may not even be ours to look into.
+      else if (entry.isDirectory() && isArchiveName(name)) yield* this.#files(`${name}/`)
     }
   }
 
   async remove(name: string): Promise<void> {
     const path = this.#path(name)
-    if (this.#readOnly) return refuse(this.location)
-    try {
-      await rm(path, { force: true })
-      await syncFolder(dirname(path))
-    } catch (error) {
-      if (!isMissing(error)) throw asStorageError(error, `removing ${name} in ${this.location}`)
-    }
+    if (this.#rules.readOnly === true) throw readOnlyArchive(this.location)
+    await removeText(path)
   }
 
-  async removeLeftovers(): Promise<void> {
-    const left = (await this.#names()).filter((name) => PART.test(basename(name)) && !this.#parts.has(basename(name)))
-    if (left.length === 0) return
-    try {
-      for (const name of left) {
-        const path = join(this.location, name)
-        await rm(path, { force: true })
-        await syncFolder(dirname(path))
-      }
-    } catch (error) {
-      throw asStorageError(error, `clearing up ${this.location}`)
+  async removeLeftovers({ of, before = Infinity }: Leftovers = {}): Promise<void> {
+    const start = of === undefined ? 0 : of.lastIndexOf('/') + 1
+    const prefix = of === undefined ? '' : `${of.slice(0, start)}.${of.slice(start)}.`
+    for await (const name of this.#files(prefix)) {
+      const part = basename(name)
+      const whole = PART.exec(part)?.[1]
+      if (whole === undefined || this.#parts.has(part) || (of !== undefined && whole !== of.slice(start))) continue
+      const path = join(this.location, name)
+      const facts = await stat(path).catch(() => null)
+      if (facts !== null && facts.mtimeMs < before) await removeText(path)
     }
   }
 }
 
-/** What the content's own source throws stays as it is; what the disk says gets its code. */
+/** Gives the file its name, never in place of one that is there: false then. */
+async function takesName(aside: string, path: string): Promise<boolean> {
+  try {
+    await link(aside, path)
+    return true
+  } catch (error) {
+    const code = String((error as { code?: unknown }).code)
+    if (code === 'EEXIST') return false
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(code)) throw error
+  }
+  // A file system without hard links, as of memory cards and some network shares.
+  try {
+    await stat(path)
+    return false
+  } catch (error) {
+    if (!isMissing(error)) throw error
+  }
+  await rename(aside, path)
+  return true
+}
+
+/** As `asStorageError`, where nothing is being recorded. What the content's own source throws stays as it is. */
 function asArchiveError(error: unknown, doing: string): unknown {
-  return typeof (error as { code?: unknown }).code === 'string' ? asStorageError(error, doing) : error
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null)) !== null
-}
-
-/** @throws RangeError where there is more or less of it than was said */
-function requireSize(name: string, bytes: number, size: number | undefined): void {
-  if (size !== undefined && bytes !== size) throw new RangeError(`the content of ${name} has ${bytes} bytes, and ${size} were announced`)
-}
-
-async function writeAll(path: string, content: ArchiveContent): Promise<WrittenFile> {
-  const digest = createHash('sha256')
-  let bytes = 0
-  const handle = await open(path, 'wx')
-  try {
-    for await (const chunk of content instanceof Uint8Array ? [content] : content) {
-      for (let done = 0; done < chunk.length;) done += (await handle.write(chunk, done, chunk.length - done, bytes + done)).bytesWritten
-      digest.update(chunk)
-      bytes += chunk.length
-    }
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  return { bytes, sha256: digest.digest('hex') }
-}
-
-async function* blocksOf(handle: FileHandle, start: number, end: number): AsyncGenerator<Uint8Array, void, undefined> {
-  for (let at = start; at < end;) {
-    // Fresh memory for each: it is handed out.
-    const block = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - at))
-    const { bytesRead } = await handle.read(block, 0, block.length, at)
-    if (bytesRead === 0) throw Object.assign(new Error(`the file ends at ${at}`), { code: 'EIO' })
-    at += bytesRead
-    yield block.subarray(0, bytesRead)
-  }
-}
-
-async function digestOf(path: string): Promise<string> {
-  const digest = createHash('sha256')
-  const handle = await open(path, 'r')
-  try {
-    for await (const block of blocksOf(handle, 0, (await handle.stat()).size)) digest.update(block)
-  } finally {
-    await handle.close()
-  }
-  return digest.digest('hex')
-}
-
-/** Of a ledger that is gone with its process, or has no place for files. */
-export function archiveInMemory(location = 'memory:', readOnly = false): FolderArchive {
-  const files = new Map<string, Uint8Array>()
-  return {
-    location,
-
-    async write(name, content, size) {
-      requireArchiveName(name)
-      if (readOnly) return refuse(location)
-      const chunks: Uint8Array[] = []
-      for await (const chunk of content instanceof Uint8Array ? [content] : content) chunks.push(Uint8Array.from(chunk))
-      const bytes = Buffer.concat(chunks)
-      requireSize(name, bytes.length, size)
-      const there = files.get(name)
-      if (there !== undefined && !bytes.equals(there)) throw taken(location, name)
-      files.set(name, bytes)
-      return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
-    },
-
-    async *read(name, range) {
-      requireArchiveName(name)
-      if (range !== undefined) requireRange(range)
-      const bytes = files.get(name)
-      if (bytes === undefined) throw notThere(location, name)
-      const { start, end } = range ?? { start: 0, end: bytes.length }
-      if (end > bytes.length) throw tooShort(location, name, bytes.length, end)
-      for (let at = start; at < end; at += READ_BYTES) yield bytes.slice(at, Math.min(end, at + READ_BYTES))
-    },
-
-    async stat(name) {
-      requireArchiveName(name)
-      const bytes = files.get(name)
-      return bytes === undefined ? null : { name, bytes: bytes.length }
-    },
-
-    async *list(prefix) {
-      requireArchivePrefix(prefix)
-      for (const [name, { length }] of files) if (name.startsWith(prefix)) yield { name, bytes: length }
-    },
-
-    async remove(name) {
-      requireArchiveName(name)
-      if (readOnly) return refuse(location)
-      files.delete(name)
-    },
-
-    async removeLeftovers() {},
-  }
+  const { code } = error as { code?: unknown }
+  if (error instanceof LedgerError || error instanceof RangeError || typeof code !== 'string') return error
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return asStorageError(error, doing)
+  const text = error instanceof Error ? error.message : code
+  return new LedgerError('disk_full', `no space left while ${doing}: free some space and do it again (${text})`, {
+    cause: error,
+    errno: code,
+  })
 }

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto'
 import { requireArchiveName, requireArchivePrefix, requireRange } from './archive.ts'
 import type { ArchiveContent, ArchiveFile, ArchiveStore } from './archive.ts'
+import { chunksOf, requireSize } from './archive-content.ts'
 import { LedgerError } from './errors.ts'
 
 /** Of every piece but a file's last one, bytes. */
@@ -43,7 +44,7 @@ async function* inPieces(content: ArchiveContent): AsyncGenerator<Uint8Array[]> 
   let pieces: Uint8Array[] = []
   let piece = Buffer.alloc(PIECE_BYTES)
   let filled = 0
-  for await (const chunk of content instanceof Uint8Array ? [content] : content) {
+  for await (const chunk of chunksOf(content)) {
     for (let at = 0; at < chunk.length;) {
       const taken = Math.min(PIECE_BYTES - filled, chunk.length - at)
       piece.set(chunk.subarray(at, at + taken), filled)
@@ -111,7 +112,7 @@ export function archiveInPieces(location: string, tables: PieceTables): ArchiveS
             bytes += piece.length
           }
         }
-        if (size !== undefined && bytes !== size) throw new RangeError(`${name} should have ${size} bytes, and its content has ${bytes}`)
+        requireSize(name, bytes, size)
         const sha256 = hash.digest('hex')
         if (await tables.name(id, { name, bytes, sha256 })) return { bytes, sha256 }
         const there = await tables.find(name)

@@ -1,7 +1,7 @@
 /** Files that are there whole or not at all, also after a power cut. */
 import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { asStorageError } from './errors.ts'
+import { asStorageError, isMissing } from './errors.ts'
 
 /** Makes the names in a folder last. Windows has no such call; there the journal of the file system has to do. */
 export async function syncFolder(path: string): Promise<void> {
@@ -18,10 +18,10 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Makes a folder, for the owner alone, where it is not there, and those above it. @throws LedgerError */
-export async function makeFolder(path: string): Promise<void> {
+/** Makes a folder, for the owner alone unless said, where it is not there, and those above it. @throws LedgerError */
+export async function makeFolder(path: string, mode = 0o700): Promise<void> {
   try {
-    const first = await mkdir(path, { recursive: true, mode: 0o700 })
+    const first = await mkdir(path, { recursive: true, mode })
     if (first === undefined) return
     for (let made = resolve(path), top = dirname(resolve(first)); made !== top; made = dirname(made)) await syncFolder(dirname(made))
   } catch (error) {
@@ -74,7 +74,7 @@ export async function removeText(path: string): Promise<void> {
     await rm(path, { force: true })
     await syncFolder(dirname(path))
   } catch (error) {
-    throw asStorageError(error, `removing ${path}`)
+    if (!isMissing(error)) throw asStorageError(error, `removing ${path}`)
   }
 }
 

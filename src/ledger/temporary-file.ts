@@ -3,6 +3,15 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'n
 import { join } from 'node:path'
 import type { TemporarySpace } from '../verify/id-log.ts'
 
+/** Fills `into` from the file of a `descriptor`, in whichever thread. */
+export function readTemporary(descriptor: number, position: number, into: Uint8Array): void {
+  for (let done = 0; done < into.length;) {
+    const read = readSync(descriptor, into, done, into.length - done, position + done)
+    if (read === 0) throw new Error(`the temporary file ends at ${position + done}`)
+    done += read
+  }
+}
+
 export class TemporaryFile implements TemporarySpace {
   readonly #folder: string
   readonly #file: number
@@ -35,11 +44,7 @@ export class TemporaryFile implements TemporarySpace {
   }
 
   read(position: number, into: Uint8Array): void {
-    for (let done = 0; done < into.length;) {
-      const read = readSync(this.#file, into, done, into.length - done, position + done)
-      if (read === 0) throw new Error(`the temporary file ends at ${position + done}`)
-      done += read
-    }
+    readTemporary(this.#file, position, into)
   }
 
   close(): void {

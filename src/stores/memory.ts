@@ -4,7 +4,7 @@ import { LedgerError } from '../ledger/errors.ts'
 import { contentBytes, lineWithEntry, lineWithoutEntry } from '../ledger/entry-lines.ts'
 import { fitsFilter, indexedNames } from '../ledger/filter.ts'
 import { hintsUntil } from '../ledger/hints.ts'
-import { archiveInMemory } from '../ledger/archive-folder.ts'
+import { archiveInMemory } from '../ledger/archive-in-memory.ts'
 import { replicaInMemory } from '../ledger/replica-mark.ts'
 import { snapshotsInMemory } from '../ledger/snapshot-files.ts'
 import type {

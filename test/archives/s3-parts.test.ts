@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { findCredentials } from '../../src/archives/s3-credentials.ts'
 import type { FoundCredentials } from '../../src/archives/s3-credentials.ts'
 import { parseProfiles, readProfile } from '../../src/archives/s3-profile.ts'
@@ -154,6 +154,11 @@ describe('credentials', () => {
     chmodSync(script, 0o700)
     const answer = await found(homeWith('', `[default]\ncredential_process = ${script}\n`))
     expect(answer).toMatchObject({ accessKeyId: 'ID3', sessionToken: 't', expires_ms: Date.UTC(2030, 0) })
+    // A passphrase is no business of another program.
+    vi.stubEnv('CORTEX_LEDGER_PASSPHRASE', 'open')
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const curious = homeWith('', `[default]\ncredential_process = test -z "$CORTEX_LEDGER_PASSPHRASE" && ${script}\n`)
+    expect(await found(curious)).toMatchObject({ accessKeyId: 'ID3' })
     for (const command of ['false', 'echo none', 'echo null', "echo '{}'"])
       await expect(found(homeWith('', `[default]\ncredential_process = ${command}\n`))).rejects.toMatchObject({ code: 'key_error' })
   })

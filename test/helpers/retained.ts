@@ -2,7 +2,7 @@
 import { onTestFinished } from 'vitest'
 import { AuditLedger } from '../../src/index.ts'
 import type { OpenOptions } from '../../src/index.ts'
-import { archiveInMemory } from '../../src/ledger/archive-folder.ts'
+import { archiveInMemory } from '../../src/ledger/archive-in-memory.ts'
 import type { ArchiveStore } from '../../src/ledger/archive.ts'
 import type { Store } from '../../src/ledger/store.ts'
 import { openMemoryStore } from '../../src/stores/memory.ts'

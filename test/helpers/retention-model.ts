@@ -4,7 +4,7 @@
  */
 import { expect } from 'vitest'
 import { AuditLedger } from '../../src/index.ts'
-import { archiveInMemory } from '../../src/ledger/archive-folder.ts'
+import { archiveInMemory } from '../../src/ledger/archive-in-memory.ts'
 import type { ArchiveStore } from '../../src/ledger/archive.ts'
 import { LedgerError } from '../../src/ledger/errors.ts'
 import { readLines } from '../../src/ledger/packed-source.ts'

@@ -4,6 +4,7 @@ import { chmodSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { TOPICS } from '../../bench/options.ts'
 import { MISSING } from '../helpers/postgres-cluster.ts'
 import { tempDir } from '../helpers/temp.ts'
 
@@ -38,7 +39,7 @@ function requireFigures({ what, ours = [], floor = [] }: Result): void {
 
 test('each topic gives its figures, and a bench leaves nothing behind', async () => {
   const folder = tempDir()
-  const topics = ['append', 'verify', 'loop', 'query', 'open', 'proofs', 'deriving', 'memory']
+  const topics = TOPICS.filter((topic) => topic !== 'peers' && topic !== 'postgres')
   const results = await quickly(folder, '--only', topics.join(','))
   expect([...new Set(results.map(({ topic }) => topic))]).toEqual(topics)
   for (const result of results) requireFigures(result)
@@ -54,7 +55,7 @@ test.skipIf(MISSING !== null)('PostgreSQL gives its figures, its peer is named a
   expect(peer?.absent).toMatch(/^not to be had here: /)
   expect(others).toEqual([])
   const measured = results.filter(({ absent }) => absent === undefined)
-  for (const what of ['append', 'in 2 processes', 'query', 'verify', 'proof', 'memory'])
+  for (const what of ['append', 'in 2 processes', 'query', 'verify', 'proof', 'memory', 'warm', 'erased'])
     expect(
       measured.some((result) => result.what.includes(what)),
       what,

@@ -5,6 +5,7 @@ import type { EntryOpener, EntryOpening, StateRequest, Store, StoreState, Turn }
 import type { Keyring } from './keyring.ts'
 import { boundTo, isSealed, keyIdOf, openSealedEntry } from './sealed-entry.ts'
 import type { DataKey } from './sealed-entry.ts'
+import { withMembers } from '../store-members.ts'
 
 /** Nearly every line is decided by this; inside a text the quotes would be escaped. */
 const SEALED_ENTRY = Buffer.from('"entry":{"$enc":{')
@@ -79,10 +80,7 @@ async function withOpened(state: StoreState, opener: EntryOpener): Promise<Store
   return { ...state, opened }
 }
 
-/**
- * The store as a ledger with keys sees it. A proxy and not a list of members: whatever the port has, optional or new, is
- * there as the store has it.
- */
+/** The store as a ledger with keys sees it. */
 export function openingStore(store: Store, opener: EntryOpener): Store {
   const { confirmedState, takeTurn } = store
   const members: Partial<Store> = {
@@ -101,11 +99,5 @@ export function openingStore(store: Store, opener: EntryOpener): Store {
           },
         }),
   }
-  return new Proxy(store, {
-    get(target, name) {
-      if (Object.hasOwn(members, name)) return members[name as keyof Store]
-      const value: unknown = Reflect.get(target, name, target)
-      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
-    },
-  })
+  return withMembers(store, members)
 }

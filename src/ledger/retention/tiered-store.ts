@@ -12,6 +12,7 @@ import { auditArchives, watchingWithheld } from './audit-archives.ts'
 import type { ArchivedFile } from './catalogue.ts'
 import { Tiers } from './tiers.ts'
 import type { TierOptions } from './tiers.ts'
+import { withMembers } from '../store-members.ts'
 
 /** Entries make lines longer: what the store gave at once is handed on in parts of about this. Bytes. */
 const CHUNK_BYTES_MAX = 1024 * 1024
@@ -105,14 +106,14 @@ async function withRuns(store: Store, tiers: Tiers, state: StoreState): Promise<
 }
 
 /**
- * A proxy and not a list of members: whatever the port has, optional or new, is there as the store has it. While the head
- * is held (`takeTurn`) nothing else is read, so content that lies elsewhere is not compared there.
+ * The store with entries where they belong. While the head is held (`takeTurn`) nothing else is read, so content that
+ * lies elsewhere is not compared there.
  * @param store owned: closing closes it
  */
 export function tieredStore(store: Store, options: TierOptions): TieredStore {
   const tiers = new Tiers(store, options)
   const { confirmedState } = store
-  const members: Partial<TieredStore> = {
+  const members: Partial<Store> & Pick<TieredStore, 'below' | 'tiers'> = {
     below: store,
     tiers,
     state: async (request) => withRuns(store, tiers, await store.state(request)),
@@ -126,11 +127,5 @@ export function tieredStore(store: Store, options: TierOptions): TieredStore {
       if (watching.saw()) await auditArchives(store, tiers, sink, signal, range ?? { from: 0, before: Infinity })
     },
   }
-  return new Proxy(store, {
-    get(target, name) {
-      if (Object.hasOwn(members, name)) return members[name as keyof TieredStore]
-      const value: unknown = Reflect.get(target, name, target)
-      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
-    },
-  }) as TieredStore
+  return withMembers(store, members)
 }

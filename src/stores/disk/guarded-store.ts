@@ -11,6 +11,7 @@ import type { LedgerWarning } from '../../ledger/warning.ts'
 import { LEDGER_STREAM } from '../../verify/header.ts'
 import { removeReserve, Reserve } from './reserve.ts'
 import { DiskWatch, spaceAt } from './space.ts'
+import { withMembers } from '../../ledger/store-members.ts'
 
 /** Unless the owner says otherwise; less on a small file system. It holds the largest batch but for its last append. */
 const RESERVE_BYTES = 16 * 1024 * 1024
@@ -235,7 +236,7 @@ async function reserveOf({ folder, reserve }: GuardedPlace, wanted: number | und
 }
 
 /**
- * A proxy and not a list of members: whatever the port has, optional or new, is there as the store has it.
+ * The store behind a watch over its disk.
  * @param store owned: closing closes it. One that only reads only tells how much room there is
  */
 export async function guardedStore(
@@ -255,11 +256,5 @@ export async function guardedStore(
       ...(atExit === undefined ? {} : { atExit: guard.atExit(atExit) }),
     } satisfies Partial<Store>)
   }
-  return new Proxy(store, {
-    get(target, name) {
-      if (Object.hasOwn(members, name)) return members[name as keyof Store]
-      const value: unknown = Reflect.get(target, name, target)
-      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
-    },
-  })
+  return withMembers(store, members)
 }

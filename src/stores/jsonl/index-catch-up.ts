@@ -10,6 +10,7 @@ import { seqOfLine } from '../../ledger/line-seq.ts'
 import type { RecordHeader } from '../../verify/header.ts'
 import { INDEX_PLACEHOLDERS, indexColumns } from '../sql/columns.ts'
 import type { Database, Statement } from '../sql/driver.ts'
+import { inTransaction } from '../sql/transaction.ts'
 import { entryOfLine, headerOfLine, isWithheld } from './checked-line.ts'
 import { indexMismatch, PLACE_COLUMNS, placeOf, readPosition, writeMeta } from './index-db.ts'
 import type { IndexPosition } from './index-db.ts'
@@ -70,15 +71,11 @@ function afterPosition({ segment, byte, length }: IndexPosition): { segment: num
  * @throws LedgerError; `isBrokenDatabase` says of which the cure is a new index
  */
 export function catchUpStep(database: Database, dir: string, end: CatchUpEnd, size: StepSize): CatchUpResult {
-  database.exec('BEGIN IMMEDIATE')
-  try {
+  return inTransaction(database, () => {
     const before = lastPosition(database, dir)
     const from = before === null ? { segment: 0, byte: 0 } : afterPosition(before)
-    if (before !== null && isBehind(from, end)) {
-      // A reader has been here with lines that no writer has acknowledged yet.
-      database.exec('ROLLBACK')
-      return { position: before, done: true }
-    }
+    // A reader has been here with lines that no writer has acknowledged yet.
+    if (before !== null && isBehind(from, end)) return { position: before, done: true }
     const step = new Step(database, dir, before, size)
     const done = step.run(from, end)
     if (step.position !== null) {
@@ -86,12 +83,8 @@ export function catchUpStep(database: Database, dir: string, end: CatchUpEnd, si
       writeMeta(database, 'position', text)
       if (end.durable) writeMeta(database, 'durable', text)
     }
-    database.exec('COMMIT')
     return { position: step.position, done }
-  } catch (error) {
-    if (database.inTransaction) database.exec('ROLLBACK')
-    throw error
-  }
+  })
 }
 
 /** @throws LedgerError `isBrokenDatabase` where the record that the index ends with is not in the ledger */

@@ -5,9 +5,10 @@
  */
 import { LedgerError } from '../../ledger/errors.ts'
 import { INDEX_COLUMNS_SQL, INDEX_STATEMENTS, TAGS_TABLE_SQL } from '../sql/columns.ts'
-import { derivedMismatch, isBrokenDatabase, removeDatabase } from '../sql/derived.ts'
+import { derivedMismatch, openDerived } from '../sql/derived.ts'
 import { openDatabase } from '../sql/driver.ts'
 import type { Database, SqlRow } from '../sql/driver.ts'
+import { inTransaction } from '../sql/transaction.ts'
 
 /** Of the tables here and of the columns of src/stores/sql; a file of another version is made anew. */
 const SCHEMA_VERSION = 'jsonl-index/1'
@@ -48,14 +49,7 @@ export interface IndexTuning {
 
 /** Opens the index for writing, and makes it where it is not there. A broken one is removed and made anew. */
 export async function openIndex(path: string, tuning: IndexTuning): Promise<Database> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await openWhole(path, tuning)
-    } catch (error) {
-      if (attempt > 0 || !isBrokenDatabase(error)) throw error
-      removeDatabase(path)
-    }
-  }
+  return openDerived(path, () => openWhole(path, tuning))
 }
 
 async function openWhole(path: string, { busyTimeoutMs, cacheKib }: IndexTuning): Promise<Database> {
@@ -93,8 +87,7 @@ function readSchema(database: Database): string | null {
 }
 
 function createSchema(database: Database): void {
-  database.exec('BEGIN IMMEDIATE')
-  try {
+  inTransaction(database, () => {
     // Another process may have been faster.
     const found = readSchema(database)
     if (found === null) {
@@ -106,11 +99,7 @@ function createSchema(database: Database): void {
         ${INDEX_STATEMENTS.join(';\n')}`)
       writeMeta(database, 'schema', SCHEMA_VERSION)
     } else if (found !== SCHEMA_VERSION) throw otherSchema(database.path)
-    database.exec('COMMIT')
-  } catch (error) {
-    if (database.inTransaction) database.exec('ROLLBACK')
-    throw error
-  }
+  })
 }
 
 function otherSchema(path: string): LedgerError {

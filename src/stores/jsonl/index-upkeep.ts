@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import type { Range } from '../../verify/ranges.ts'
 import type { Database } from '../sql/driver.ts'
+import { inTransaction } from '../sql/transaction.ts'
 import { seqOfLine } from '../../ledger/line-seq.ts'
 import { readPosition, writeMeta } from './index-db.ts'
 import { segmentAt } from './layout.ts'
@@ -40,17 +41,6 @@ export function keepIndexUp(database: Database, dir: string, work: IndexUpkeep):
 function checkpoint(database: Database, mode: 'PASSIVE' | 'TRUNCATE'): boolean {
   // 1: somebody else reads from the log, or writes to it.
   return database.pragma(`PRAGMA wal_checkpoint(${mode})`) === 0
-}
-
-function inTransaction(database: Database, act: () => void): void {
-  database.exec('BEGIN IMMEDIATE')
-  try {
-    act()
-    database.exec('COMMIT')
-  } catch (error) {
-    if (database.inTransaction) database.exec('ROLLBACK')
-    throw error
-  }
 }
 
 /** Notes where the lines of a segment lie now. Nothing else of their rows changes: what they say of provider and model may be all that is left. */

@@ -20,8 +20,9 @@
 import { join } from 'node:path'
 import { dataKeysInMemory } from '../../ledger/data-keys-in-memory.ts'
 import { LedgerError } from '../../ledger/errors.ts'
-import { archiveInFolder, archiveInMemory } from '../../ledger/archive-folder.ts'
+import { archiveInFolder } from '../../ledger/archive-folder.ts'
 import type { FolderArchive } from '../../ledger/archive-folder.ts'
+import { archiveInMemory } from '../../ledger/archive-in-memory.ts'
 import { replicaFile, replicaInMemory } from '../../ledger/replica-mark.ts'
 import { snapshotFilesIn, snapshotsInMemory } from '../../ledger/snapshot-files.ts'
 import type { ReplicaMark, SnapshotFiles, TreeFiles } from '../../ledger/store.ts'
@@ -193,5 +194,5 @@ export function dataKeysOf(files: FilePort, dir: string | null, readOnly: boolea
 /** Where archive files lie in the ledger itself; on a disk that a test has made up, in memory. */
 export function archiveOf(files: FilePort, dir: string, readOnly: boolean): FolderArchive {
   const folder = join(dir, ENTRIES)
-  return files === nodeFiles ? archiveInFolder(folder, readOnly) : archiveInMemory(folder, readOnly)
+  return files === nodeFiles ? archiveInFolder(folder, { readOnly, sharesModes: true }) : archiveInMemory(folder, readOnly)
 }

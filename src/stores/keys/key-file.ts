@@ -10,6 +10,7 @@ import type { DataKeyStore, Rewrapping, StoredKey } from '../../ledger/store.ts'
 import { openDatabase } from '../sql/driver.ts'
 import type { Database, DriverName, SqlRow } from '../sql/driver.ts'
 import { BUSY_TIMEOUT_MS, patiently } from '../sql/patience.ts'
+import { inTransaction } from '../sql/transaction.ts'
 
 const VERSION = 1
 /** Others hold the file for milliseconds: they are waited for without stopping the event loop. */
@@ -101,15 +102,7 @@ class KeyFile implements DataKeyFile {
       throw new LedgerError('read_only', `${this.#path} was opened for reading: open the ledger without readOnly to change its data keys`)
     return patiently(BUSY_TIMEOUT_MS, async () => {
       const open = await this.#open()
-      open.exec('BEGIN IMMEDIATE')
-      try {
-        const result = work(open)
-        open.exec('COMMIT')
-        return result
-      } catch (error) {
-        if (open.inTransaction) open.exec('ROLLBACK')
-        throw error
-      }
+      return inTransaction(open, () => work(open))
     })
   }
 

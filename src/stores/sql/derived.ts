@@ -4,6 +4,7 @@
  */
 import { statSync, unlinkSync } from 'node:fs'
 import { LedgerError } from '../../ledger/errors.ts'
+import type { Database } from './driver.ts'
 
 /** The file contradicts the records: the cure is a new one. */
 export function derivedMismatch(message: string): LedgerError {
@@ -36,6 +37,17 @@ export function removeDatabase(path: string): void {
       if ((error as { code?: unknown }).code !== 'ENOENT') throw error
     }
   }
+}
+
+/** Opens the database for writing; a broken one is removed and made anew. @throws as `open`, which is called twice at most */
+export async function openDerived(path: string, open: () => Promise<Database>): Promise<Database> {
+  try {
+    return await open()
+  } catch (error) {
+    if (!isBrokenDatabase(error)) throw error
+  }
+  removeDatabase(path)
+  return open()
 }
 
 /** Which file stands there now, to see whether an open one is still it; null where there is none. */

@@ -3,19 +3,7 @@ import { indexedNames } from '../../ledger/filter.ts'
 import type { KeptEntry, UpkeepStep } from '../../ledger/upkeep.ts'
 import type { Range } from '../../verify/ranges.ts'
 import type { Database } from '../sql/driver.ts'
-
-/** All of it is there when this returns, or nothing. */
-export function inWriting<T>(database: Database, work: () => T): T {
-  database.exec('BEGIN IMMEDIATE')
-  try {
-    const result = work()
-    database.exec('COMMIT')
-    return result
-  } catch (error) {
-    if (database.inTransaction) database.exec('ROLLBACK')
-    throw error
-  }
-}
+import { inTransaction } from '../sql/transaction.ts'
 
 /** The file holds bytes that `reclaim` has to take out of it. */
 export function noteDue(database: Database): void {
@@ -29,7 +17,7 @@ export function timesDue(database: Database): number {
 
 /** The guard lets entries go and come in here, and in no other transaction. */
 function inUpkeep<T>(database: Database, work: () => T): T {
-  return inWriting(database, () => {
+  return inTransaction(database, () => {
     database.cached("INSERT INTO upkeep_now (what) VALUES ('entries')").run()
     const result = work()
     database.cached('DELETE FROM upkeep_now').run()

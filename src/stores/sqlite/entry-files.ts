@@ -3,7 +3,8 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { PIECE_BYTES } from '../../ledger/archive-pieces.ts'
 import type { PieceTables, WholeFile } from '../../ledger/archive-pieces.ts'
 import type { Database, SqlRow } from '../sql/driver.ts'
-import { inWriting, noteDue } from './changing.ts'
+import { inTransaction } from '../sql/transaction.ts'
+import { noteDue } from './changing.ts'
 import { hasUpkeepTables } from './schema.ts'
 
 /** Pieces that are removed by one transaction. */
@@ -32,10 +33,10 @@ export function entryFilesIn({ display, run, assertWritable }: EntryFilesAccess)
 
   async function remove(id: number): Promise<void> {
     // First it has no name any more: what a crash leaves is a left-over.
-    await run((database) => inWriting(database, () => database.cached('UPDATE entry_files SET name = NULL WHERE id = ?').run(id)))
+    await run((database) => inTransaction(database, () => database.cached('UPDATE entry_files SET name = NULL WHERE id = ?').run(id)))
     for (let left = true; left; await turnOfTheLoop()) {
       left = await run((database) =>
-        inWriting(database, () => {
+        inTransaction(database, () => {
           noteDue(database)
           database
             .cached(`DELETE FROM entry_pieces WHERE rowid IN (SELECT rowid FROM entry_pieces WHERE id = ? LIMIT ${REMOVED_PIECES})`)
@@ -55,7 +56,7 @@ export function entryFilesIn({ display, run, assertWritable }: EntryFilesAccess)
 
     async begin() {
       const id = await run((database) =>
-        inWriting(database, () => {
+        inTransaction(database, () => {
           database.cached('INSERT INTO entry_files (name) VALUES (NULL)').run()
           return Number(database.pragma('SELECT last_insert_rowid()'))
         }),
@@ -66,7 +67,7 @@ export function entryFilesIn({ display, run, assertWritable }: EntryFilesAccess)
 
     put: (id, first, pieces) =>
       run((database) =>
-        inWriting(database, () => {
+        inTransaction(database, () => {
           const insert = database.cached('INSERT INTO entry_pieces (id, piece, content) VALUES (?, ?, ?)')
           pieces.forEach((piece, i) => insert.run(id, first + i, piece))
         }),
@@ -74,7 +75,7 @@ export function entryFilesIn({ display, run, assertWritable }: EntryFilesAccess)
 
     async name(id, { name, bytes, sha256 }) {
       const named = await run((database) =>
-        inWriting(database, () => {
+        inTransaction(database, () => {
           if (database.cached('SELECT 1 FROM entry_files WHERE name = ?').get(name) !== undefined) return false
           const { n } = database.cached('SELECT count(*) AS n FROM entry_pieces WHERE id = ?').get(id) ?? {}
           if (Number(n) !== Math.ceil(bytes / PIECE_BYTES)) return false

@@ -1,8 +1,9 @@
 /** Giving room back and leaving no byte of what was taken away; all synchronous, so it runs on a thread of its own. */
 import { openDatabase } from '../sql/driver.ts'
 import type { Database, DriverName } from '../sql/driver.ts'
+import { inTransaction } from '../sql/transaction.ts'
 import { LedgerError } from '../../ledger/errors.ts'
-import { inWriting, timesDue } from './changing.ts'
+import { timesDue } from './changing.ts'
 
 export interface ReclaimRequest {
   readonly path: string
@@ -30,7 +31,7 @@ export async function reclaimDatabase({ path, driver, busyTimeoutMs }: ReclaimRe
     }
     if (times > 0) {
       // What was taken away meanwhile is still due.
-      inWriting(database, () => database.cached('DELETE FROM upkeep_due WHERE times = ?').run(times))
+      inTransaction(database, () => database.cached('DELETE FROM upkeep_due WHERE times = ?').run(times))
       emptyLog(database)
     }
     return []

@@ -5,6 +5,7 @@
 import { LedgerError } from '../../ledger/errors.ts'
 import { INDEX_COLUMNS, INDEX_COLUMNS_SQL, INDEX_STATEMENTS, TAGS_TABLE_SQL } from '../sql/columns.ts'
 import type { Database } from '../sql/driver.ts'
+import { inTransaction } from '../sql/transaction.ts'
 
 /** `application_id` of the file, "CLDG": tells a ledger from other people's databases. */
 export const APPLICATION_ID = 0x434c4447
@@ -141,8 +142,7 @@ export function inspectSchema(database: Database): SchemaState {
  */
 export function migrate(database: Database): void {
   if (inspectSchema(database) === 'current' && missing(database).length === 0) return
-  database.exec('BEGIN IMMEDIATE')
-  try {
+  inTransaction(database, () => {
     // Another process may have been faster.
     if (inspectSchema(database) !== 'current') {
       for (const statements of MIGRATIONS.slice(Number(database.pragma('PRAGMA user_version')))) {
@@ -152,11 +152,7 @@ export function migrate(database: Database): void {
       database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`)
     }
     for (const statement of missing(database)) database.exec(statement)
-    database.exec('COMMIT')
-  } catch (error) {
-    if (database.inTransaction) database.exec('ROLLBACK')
-    throw error
-  }
+  })
 }
 
 /** Tables of version 2 are there: an older ledger that is open for reading has none. */

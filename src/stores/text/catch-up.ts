@@ -8,7 +8,8 @@ import { LedgerRecord } from '../../ledger/record.ts'
 import { LedgerError } from '../../ledger/errors.ts'
 import type { EntryOpening, Head, Store } from '../../ledger/store.ts'
 import type { Database } from '../sql/driver.ts'
-import { INSERT_TEXT, readPosition, rollBack, rowOf, textMismatch, writePosition } from './text-db.ts'
+import { inTransaction } from '../sql/transaction.ts'
+import { INSERT_TEXT, readPosition, rowOf, textMismatch, writePosition } from './text-db.ts'
 import type { TextPosition } from './text-db.ts'
 
 /** What one transaction takes: it ends with the record that reaches one of these. */
@@ -120,21 +121,13 @@ class Step {
   /** False where the index does not stand where this step begins any more. */
   commit(database: Database): boolean {
     if (this.#records === 0) return true
-    database.exec('BEGIN IMMEDIATE')
-    try {
+    return inTransaction(database, () => {
       const { size, hash } = readPosition(database)
-      if (size !== this.#start.size || hash !== this.#start.hash) {
-        database.exec('ROLLBACK')
-        return false
-      }
+      if (size !== this.#start.size || hash !== this.#start.hash) return false
       const insert = database.cached(INSERT_TEXT)
       for (const [seq, text] of this.#rows) insert.run(...rowOf(seq, text))
       writePosition(database, this.end)
-      database.exec('COMMIT')
       return true
-    } catch (error) {
-      rollBack(database)
-      throw error
-    }
+    })
   }
 }

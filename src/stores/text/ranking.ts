@@ -7,7 +7,7 @@ import { recordText } from '../../ledger/record-text.ts'
 import type { Store } from '../../ledger/store.ts'
 import type { Database } from '../sql/driver.ts'
 import { readRecord } from './catch-up.ts'
-import { readPosition, REMOVE_TEXT, rollBack, rowOf } from './text-db.ts'
+import { readPosition, REMOVE_TEXT, rowOf } from './text-db.ts'
 import { expressionOf } from './words.ts'
 
 const RANKED = 'SELECT rowid AS seq FROM text WHERE text MATCH ? AND rowid < ? ORDER BY bm25(text), rowid LIMIT ?'
@@ -40,7 +40,8 @@ export async function rankBefore(database: Database, store: Store, text: string,
     }
     return ranked(database, text, before, limit)
   } finally {
-    rollBack(database)
+    // Some errors have ended the transaction already.
+    if (database.inTransaction) database.exec('ROLLBACK')
   }
 }
 

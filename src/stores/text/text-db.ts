@@ -6,9 +6,10 @@ import { closeSync, existsSync, openSync, statSync } from 'node:fs'
 import { LedgerError } from '../../ledger/errors.ts'
 import type { RecordText } from '../../ledger/record-text.ts'
 import { GENESIS } from '../../verify/header.ts'
-import { derivedMismatch, isBrokenDatabase, removeDatabase } from '../sql/derived.ts'
+import { derivedMismatch, openDerived } from '../sql/derived.ts'
 import { openDatabase } from '../sql/driver.ts'
 import type { Database, DriverName, SqlValue } from '../sql/driver.ts'
+import { inTransaction } from '../sql/transaction.ts'
 
 /** Of the tables, the tokenizer, and what is taken from a record (src/ledger/record-text.ts): another one is made anew. */
 const SCHEMA_VERSION = 'text/1'
@@ -80,14 +81,7 @@ export async function openTemporary(driver: DriverName, inMemory: boolean): Prom
  * @param like a file of the ledger: who may not read that may not read the words either
  */
 export async function openToWrite(path: string, like: string, driver: DriverName): Promise<Database> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await openWhole(path, like, driver)
-    } catch (error) {
-      if (attempt > 0 || !isBrokenDatabase(error)) throw error
-      removeDatabase(path)
-    }
-  }
+  return openDerived(path, () => openWhole(path, like, driver))
 }
 
 async function openWhole(path: string, like: string, driver: DriverName): Promise<Database> {
@@ -149,25 +143,15 @@ function isOurs(database: Database): boolean {
 /** Makes the tables in an empty file; of any other it must be an index of this version, whose end is whole. */
 function prepareTables(database: Database): void {
   requireFts5(database)
-  database.exec('BEGIN IMMEDIATE')
-  try {
+  inTransaction(database, () => {
     // Another process may have been faster.
     if (database.prepare('SELECT 1 FROM sqlite_schema').get() === undefined) {
       database.exec(`${META_SQL}; ${TABLE_SQL}; INSERT INTO text (text, rank) VALUES ('hashsize', ${GATHERED_BYTES})`)
       writeMeta(database, 'schema', SCHEMA_VERSION)
     } else if (!isOurs(database)) throw textMismatch('it is of another version')
-    database.exec('COMMIT')
-  } catch (error) {
-    rollBack(database)
-    throw error
-  }
+  })
   const last = database.prepare('SELECT max(id) AS last FROM text_docsize').get()?.['last'] ?? -1
   if (last !== readPosition(database).last) throw textMismatch('its end')
-}
-
-/** Some errors have ended the transaction already. */
-export function rollBack(database: Database): void {
-  if (database.inTransaction) database.exec('ROLLBACK')
 }
 
 function readMeta(database: Database, key: string): string | null {
