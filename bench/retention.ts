@@ -162,7 +162,7 @@ export async function keptRows(session: Session, { topic, name, inPlace }: Kept)
   const stored = `${shown(count)} calls, ${shown(median(series.share))} of their entries’ bytes`
   return [
     row('made warm', 'MB/s', series.warm, series.zstd, `${tool}${stored}`),
-    row('one warm entry, median', 'µs', series.warmMedian, series.hotMedian, 'beside it: hot'),
+    row('one warm entry, median', 'µs', series.warmMedian, series.hotMedian, 'beside it: hot', WARM_READ),
     row('one warm entry, 99 %', 'µs', series.warmTail, series.hotTail, 'beside it: hot', WARM_READ),
     row('one hot record erased', 'ms', series.erasure, series.writing, `of ${shown(count)} calls`),
     row('one warm record erased', 'ms', series.warmErasure, series.packing, `of ${shown(count)} calls`),
