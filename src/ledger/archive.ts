@@ -82,13 +82,17 @@ export function requireRange({ start, end }: ByteRange): void {
 
 /** A part of a file, in one piece. @throws LedgerError as `ArchiveStore.read` */
 export async function readArchived(archive: ArchiveStore, name: string, range: ByteRange): Promise<Uint8Array> {
-  const bytes = new Uint8Array(range.end - range.start)
+  let bytes: Uint8Array | null = null
   let length = 0
   for await (const chunk of archive.read(name, range)) {
+    // Mostly it is in one piece already.
+    if (bytes === null && chunk.length === range.end - range.start) return chunk
+    bytes ??= new Uint8Array(range.end - range.start)
     if (length + chunk.length > bytes.length) break
     bytes.set(chunk, length)
     length += chunk.length
   }
+  bytes ??= new Uint8Array(range.end - range.start)
   if (length !== bytes.length)
     throw new LedgerError(
       'damaged',

@@ -180,7 +180,8 @@ export async function readFrame(source: ByteSource, frame: PackedFrame): Promise
   if (frameEnd(compressed, head) !== compressed.length) throw broken('their frame does not fill its place')
   let lines: Uint8Array
   try {
-    lines = await decompress(compressed, { maxOutputLength: bytes, chunkSize: Math.max(bytes, 64) })
+    // One byte more than there is: into a buffer that is just full it would look for more, and take as much again for that.
+    lines = await decompress(compressed, { maxOutputLength: bytes + 1, chunkSize: Math.max(bytes + 1, 64) })
   } catch (error) {
     throw broken(error instanceof Error ? error.message : String(error))
   }

@@ -3,7 +3,7 @@ import type { ArchiveStore } from '../archive.ts'
 import { seqOfLine } from '../line-seq.ts'
 import { packLines } from '../packed-lines.ts'
 import type { PackedFrame, PackedTable } from '../packed-lines.ts'
-import { frameAt, linesOf, readFrame, readTable } from '../packed-reading.ts'
+import { frameAt, readFrame, readTable } from '../packed-reading.ts'
 import type { ByteSource } from '../packed-reading.ts'
 import { archivedBytes, readLines } from '../packed-source.ts'
 
@@ -14,11 +14,25 @@ export async function packed(lines: readonly Uint8Array[]): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
+const LINE_FEED = 0x0a
+
+function startsOf(frame: Uint8Array): Map<number, number> {
+  const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
+  const starts = new Map<number, number>()
+  for (let start = 0; start < bytes.length;) {
+    const end = bytes.indexOf(LINE_FEED, start)
+    starts.set(seqOfLine(bytes, start, end), start)
+    start = end + 1
+  }
+  return starts
+}
+
 export class Packed {
   readonly #source: ByteSource
   readonly #file: string
   readonly #table: PackedTable
-  #frame: { readonly of: PackedFrame; readonly lines: ReadonlyMap<number, Uint8Array> } | null = null
+  /** Where each line of it begins, and its bytes. */
+  #frame: { readonly of: PackedFrame; readonly bytes: Uint8Array; readonly starts: ReadonlyMap<number, number> } | null = null
 
   private constructor(source: ByteSource, file: string, table: PackedTable) {
     this.#source = source
@@ -37,13 +51,13 @@ export class Packed {
     const frame = frameAt(this.#table, seq)
     if (frame === null) return null
     if (this.#frame?.of !== frame) {
-      const lines = new Map<number, Uint8Array>()
-      for (const line of linesOf(await readFrame(this.#source, frame)))
-        lines.set(seqOfLine(Buffer.from(line.buffer, line.byteOffset, line.length), 0, line.length), line)
-      this.#frame = { of: frame, lines }
+      const bytes = await readFrame(this.#source, frame)
+      this.#frame = { of: frame, bytes, starts: startsOf(bytes) }
     }
+    const { bytes, starts } = this.#frame
+    const start = starts.get(seq)
     // A copy: whoever gets it may write to it, and shall not keep the whole frame alive.
-    return this.#frame.lines.get(seq)?.slice() ?? null
+    return start === undefined ? null : bytes.slice(start, bytes.indexOf(LINE_FEED, start))
   }
 
   async *lines(): AsyncGenerator<Uint8Array, void, undefined> {
