@@ -24,7 +24,7 @@ export interface RetentionPolicyInput {
   readonly warmDays?: number | null | undefined
   /** So old, it is erased, but not below the floor. null, unless said: never. */
   readonly eraseAfterDays?: number | null | undefined
-  /** Nothing younger is erased by a policy, without an override. 183 unless said. */
+  /** Nothing younger is erased by a policy, without an override; nor may it be less than 183, or the preset's. 183 unless said. */
   readonly floorDays?: number | undefined
   /** Erases after `eraseAfterDays` also below the floor. */
   readonly override?: FloorOverride | undefined
@@ -125,9 +125,11 @@ export function asRetentionPolicy(input: unknown = {}): RetentionPolicy {
     throw new RangeError(
       `policy: /warmDays (${warmDays}) must be at least ${RETENTION_PRESETS['12-months'].warmDays} under the preset 12-months`,
     )
-  if (preset !== null && floorDays < RETENTION_PRESETS[preset].floorDays)
+  // A floor that can be set to nothing is none: who wants less than that says why, for the record.
+  const least = basis.floorDays ?? DEFAULTS.floorDays
+  if (floorDays < least && override === null)
     throw new RangeError(
-      `policy: /floorDays (${floorDays}) must be at least ${RETENTION_PRESETS[preset].floorDays} under the preset ${preset}: leave the preset out, or override`,
+      `policy: /floorDays (${floorDays}) must be at least ${least}${preset === null ? '' : ` under the preset ${preset}`}: to erase earlier, give an override, which is recorded`,
     )
   return { preset, hotDays, warmDays, eraseAfterDays, floorDays, override, rotateAfterDays }
 }

@@ -17,6 +17,7 @@ test.each([
   [{ hotDays: 10, warmDays: 9 }, '/warmDays'],
   [{ preset: '5-years' }, '/preset'],
   [{ preset: '6-years', floorDays: 100 }, '/floorDays'],
+  [{ floorDays: 182 }, '/floorDays'],
   [{ preset: '12-months', warmDays: 30 }, '/warmDays'],
   [{ override: 'yes' }, '/override'],
   [{ override: { by: 'case 7' } }, '/override/reason'],
@@ -75,7 +76,7 @@ test('a record is moved only towards the cold, and what is held or the ledger ow
   const tiers = ['hot', 'warm', 'cold'] as const
   fc.assert(
     fc.property(
-      fc.record({ hotDays: days, more: days, eraseAfterDays: fc.option(days), floorDays: days }),
+      fc.record({ hotDays: days, more: days, eraseAfterDays: fc.option(days), floorDays: fc.integer({ min: 183, max: 400 }) }),
       fc.record({
         tier: fc.constantFrom(...tiers),
         recorded_us: days.map((day) => day * DAY),
