@@ -1,4 +1,10 @@
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
+
+// Tests and the programs that they start by the hundred run straight from their TypeScript; stripping its types anew takes
+// most of the time until such a process is ready. Workers inherit it from here.
+process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'cortex-ledger-compile-cache')
 
 export default defineConfig({
   test: {
