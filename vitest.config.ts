@@ -7,7 +7,7 @@ import { defineConfig } from 'vitest/config'
 process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'cortex-ledger-compile-cache')
 
 /** Files that leave nothing behind in their process, so that the next ones can have it: a new one takes most of a second. */
-const SHARING = ['test/{cli,derive,ledger,testing,verify,witness}/**/*.test.ts']
+const SHARING = ['test/{archives,cli,derive,ledger,stores,tamper,testing,verify,witness}/**/*.test.ts']
 
 export default defineConfig({
   test: {
@@ -20,6 +20,7 @@ export default defineConfig({
     maxWorkers: 2,
     // Node reads the TypeScript itself, as it does in every process that a test starts; turning 400 modules into something
     // else first took a second a file. Modules can't be mocked so, and none is.
+    execArgv: process.features.typescript ? [] : ['--experimental-strip-types'],
     experimental: { viteModuleRunner: false, nodeLoader: false },
     projects: [
       { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: SHARING } },
