@@ -10,9 +10,6 @@ process.env['XDG_STATE_HOME'] = join(home, 'state')
 delete process.env['CORTEX_LEDGER']
 delete process.env['CORTEX_LEDGER_KEY']
 
-// Tests start programs by the hundred, straight from their TypeScript; stripping it anew takes most of such a program's time.
-process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'cortex-ledger-compile-cache')
-
 // Tests make ledgers of the same origin, which on one machine would be forks of each other.
 let tests = 0
 beforeEach(() => {

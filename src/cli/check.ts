@@ -48,8 +48,8 @@ Examples:
   $ cortex-ledger check erased.json --key example.com/agents/prod+1a2b3c4d+AQ…`,
     )
     .action(async (file: string, options: CheckOptions) => {
-      const trust = await trustFrom(options)
-      const bytes = await readInput(file)
+      const trust = await trustFrom(options, terminal)
+      const bytes = await readInput(file, terminal)
       const checked = await checkedAs(bytes, trust, file, terminal)
       // Set before anything is printed: `check … | head -1` is to end with what was found.
       terminal.exitCode = checked.ok ? EXIT.ok : EXIT.problems
@@ -59,16 +59,16 @@ Examples:
 }
 
 /** @throws Misuse where nobody is believed, or a key or the policy is none */
-async function trustFrom({ key = [], policy }: CheckOptions): Promise<ProofTrust> {
+async function trustFrom({ key = [], policy }: CheckOptions, terminal: Terminal): Promise<ProofTrust> {
   if (key.length === 0 && policy === undefined)
     throw new Misuse("whom do you believe? Give the ledger's verifier key (--key), as you have it from its owner, or a policy (--policy)")
-  const trust = { keys: key, ...(policy !== undefined && { policy: await policyText(policy) }) }
+  const trust = { keys: key, ...(policy !== undefined && { policy: await policyText(policy, terminal) }) }
   await asked(async () => trustOf(trust))
   return trust
 }
 
-async function policyText(file: string): Promise<string> {
-  const bytes = await readInput(file)
+async function policyText(file: string, terminal: Terminal): Promise<string> {
+  const bytes = await readInput(file, terminal)
   try {
     return decodeText(bytes)
   } catch {
@@ -123,10 +123,10 @@ async function evidenceChecked(bytes: Uint8Array, trust: ProofTrust, file: strin
 }
 
 /** The whole file; of one that is too long only so much that this is seen. */
-async function readInput(file: string): Promise<Uint8Array> {
+async function readInput(file: string, { stdin }: Pick<Terminal, 'stdin'>): Promise<Uint8Array> {
   const parts: Uint8Array[] = []
   let length = 0
-  const input: AsyncIterable<Uint8Array> = file === '-' ? process.stdin : (await open(file, 'r')).createReadStream()
+  const input: AsyncIterable<Uint8Array> = file === '-' ? stdin : (await open(file, 'r')).createReadStream()
   for await (const part of input) {
     parts.push(part)
     length += part.length

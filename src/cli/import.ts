@@ -65,7 +65,7 @@ Examples:
       const location = locationOf(ledger)
       refuseOptions(options)
       await maskOf(options)
-      const { source, bytes } = await sourceOf(file, options)
+      const { source, bytes } = await sourceOf(file, options, terminal)
       await new Import(terminal, location, source, bytes, options).run()
     })
 }
@@ -85,11 +85,15 @@ function refuseOptions({ format, source, agent, adoptFindings, assumeUtc }: Impo
 }
 
 /** Looks before a ledger is made. @throws Misuse, or the system's error */
-async function sourceOf(file: string, options: ImportCommandOptions): Promise<{ source: ImportSource; bytes: number | null }> {
+async function sourceOf(
+  file: string,
+  options: ImportCommandOptions,
+  terminal: Terminal,
+): Promise<{ source: ImportSource; bytes: number | null }> {
   if (file === '-') {
     if (options.format !== 'chat') throw new Misuse('a cortex-jsonl file is read twice, first checked and then written: save it to a file')
     if (options.source === undefined) throw new Misuse('what is it called? stdin has no name: give --source NAME')
-    return { source: { name: options.source, read: () => process.stdin }, bytes: null }
+    return { source: { name: options.source, read: () => terminal.stdin }, bytes: null }
   }
   const found = await stat(file)
   if (found.isDirectory()) throw new Misuse(`${file} is a directory: name a file`)
@@ -130,7 +134,7 @@ class Import {
     const interrupt = (): void => {
       this.#abort.abort()
       // It may wait for bytes that never come.
-      if (this.#bytes === null) process.stdin.destroy()
+      if (this.#bytes === null) this.#terminal.stdin.destroy()
     }
     process.once('SIGINT', interrupt)
     process.once('SIGTERM', interrupt)
@@ -140,7 +144,7 @@ class Import {
       this.#progress.clear()
       process.removeListener('SIGINT', interrupt)
       process.removeListener('SIGTERM', interrupt)
-      if (this.#bytes === null) process.stdin.destroy()
+      if (this.#bytes === null) this.#terminal.stdin.destroy()
     }
   }
 

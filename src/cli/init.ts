@@ -84,7 +84,7 @@ async function masterKeyFile(file: string | true, passphrase: string | undefined
 
 async function init(terminal: Terminal, location: string, options: InitOptions, roles: readonly string[] | null): Promise<void> {
   const { origin, key } = options
-  const passphrase = await passphraseFrom(options.passphraseFile)
+  const passphrase = await passphraseFrom(options.passphraseFile, terminal)
   const masterFile = options.encrypt === undefined ? null : await masterKeyFile(options.encrypt, passphrase)
   const encryption = masterFile === null ? {} : { encryption: { master: masterFile } }
   const open = { mustCreate: true, origin, key, passphrase, ...encryption }

@@ -93,7 +93,7 @@ function addAdd(keys: Command, terminal: Terminal): void {
     .action(async (argument: string | undefined, options: KeyCommandOptions) => {
       const purpose = purposeOf(options.purpose)
       const location = locationOf(argument)
-      const passphrase = await passphraseFrom(options.passphraseFile)
+      const passphrase = await passphraseFrom(options.passphraseFile, terminal)
       await withLedger(terminal, location, opening(passphrase), async (ledger) => {
         const work = purpose === 'record' ? recordKey : checkpointKey
         const { key, file, made } = await work(ledger, options.key, passphrase)
@@ -130,7 +130,7 @@ function addRetire(keys: Command, terminal: Terminal): void {
     .addHelpText('after', '\nExample:\n  $ cortex-ledger keys retire ./audit --id 1f2e3d4c --reason "yearly rotation"')
     .action(async (argument: string | undefined, options: KeyCommandOptions) => {
       const location = locationOf(argument)
-      const passphrase = await passphraseFrom(options.passphraseFile)
+      const passphrase = await passphraseFrom(options.passphraseFile, terminal)
       const id = await idToRetire(options, passphrase)
       await withLedger(terminal, location, opening(passphrase), async (ledger) => {
         const receipt = await ledger.retireKey(id, options.reason === undefined ? {} : { reason: options.reason })

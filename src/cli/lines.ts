@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
+import type { Terminal } from './terminal.ts'
 
 /** An entry of 16 MiB whose characters are all spelled as \uXXXX is six times that on its line. */
 export const LINE_BYTES_MAX = 100 * 1024 * 1024
@@ -20,8 +21,8 @@ export interface InputLine {
 }
 
 /** Opens before anything else happens, so that a wrong path is told before a ledger is made. */
-export async function openInput(path: string | undefined): Promise<Readable> {
-  if (path === undefined || path === '-') return process.stdin
+export async function openInput(path: string | undefined, { stdin }: Pick<Terminal, 'stdin'>): Promise<Readable> {
+  if (path === undefined || path === '-') return stdin
   const handle = await open(path, 'r')
   if ((await handle.stat()).isDirectory()) {
     await handle.close()

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { endingOf, EXIT } from './errors.ts'
 import { OutputClosed, Terminal } from './terminal.ts'
+import type { Streams } from './terminal.ts'
 
 type AddCommand = (program: Command, terminal: Terminal) => void
 
@@ -63,7 +64,7 @@ function wantedNames(args: readonly string[]): readonly string[] {
   return name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS)
 }
 
-async function makeProgram(terminal: Terminal, names: readonly string[]): Promise<Command> {
+async function makeProgram(terminal: Terminal, { stdout }: Streams, names: readonly string[]): Promise<Command> {
   const program = new Command('cortex-ledger')
   program
     .description('The flight recorder for AI agents: record, find and verify what they did.')
@@ -76,6 +77,8 @@ async function makeProgram(terminal: Terminal, names: readonly string[]): Promis
     .exitOverride()
     .configureHelp({ styleTitle: (title) => terminal.colours.bold(title) })
     .configureOutput({
+      writeOut: (text) => void stdout.write(text),
+      writeErr: (text) => terminal.write(text),
       getOutHasColors: () => terminal.colours.isColorSupported,
       getErrHasColors: () => terminal.stderrColours.isColorSupported,
     })
@@ -87,12 +90,13 @@ async function makeProgram(terminal: Terminal, names: readonly string[]): Promis
 /**
  * Runs one command.
  * @param args without the names of node and of the script
+ * @param streams `process`, unless another program runs the command
  * @returns the exit code; everything that has to be said has been said
  */
-export async function main(args: readonly string[]): Promise<number> {
-  const terminal = new Terminal()
+export async function main(args: readonly string[], streams: Streams = process): Promise<number> {
+  const terminal = new Terminal(streams)
   try {
-    const program = await makeProgram(terminal, wantedNames(args))
+    const program = await makeProgram(terminal, streams, wantedNames(args))
     await program.parseAsync(args, { from: 'user' })
     await terminal.flush()
     return terminal.exitCode

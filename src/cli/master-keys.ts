@@ -32,7 +32,7 @@ const OPENING: OpenOptions = { create: false, signer: null, checkpoints: false, 
 
 /** The ledger with its master keys, of which there may be none. */
 async function withKeys<T>(terminal: Terminal, argument: string | undefined, options: Options, work: (ledger: AuditLedger) => Promise<T>) {
-  const passphrase = await passphraseFrom(options.passphraseFile)
+  const passphrase = await passphraseFrom(options.passphraseFile, terminal)
   return withLedger(terminal, locationOf(argument), { ...OPENING, ...archiveOf(options), ...encryptionOf(options), passphrase }, work)
 }
 
@@ -48,7 +48,7 @@ function addNewMaster(keys: Command, terminal: Terminal): void {
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExample:\n  $ cortex-ledger keys new-master ./master.key')
     .action(async (file: string | undefined, options: Options) => {
-      const { key, path } = await createMasterKeyFile(file, await passphraseFrom(options.passphraseFile))
+      const { key, path } = await createMasterKeyFile(file, await passphraseFrom(options.passphraseFile, terminal))
       if (options.json === true) return terminal.print(JSON.stringify({ master: key.id, key_file: path }))
       return terminal.print(`made the master key ${terminal.colours.bold(key.id)} in ${printable(path)}`)
     })

@@ -22,11 +22,11 @@ export class Progress {
     const now = performance.now()
     if (now - this.#began < QUIET_MS || now - this.#shown < EVERY_MS) return
     this.#shown = now
-    process.stderr.write(`\r${this.#terminal.stderrColours.dim(text(now - this.#began))}\x1b[K`)
+    this.#terminal.write(`\r${this.#terminal.stderrColours.dim(text(now - this.#began))}\x1b[K`)
   }
 
   clear(): void {
-    if (this.#shown > 0) process.stderr.write('\r\x1b[K')
+    if (this.#shown > 0) this.#terminal.write('\r\x1b[K')
     this.#shown = 0
   }
 }

@@ -53,7 +53,7 @@ Examples:
       const location = locationOf(argument)
       const mask = await maskOf(options)
       if (file === undefined) await refuseFileAsLedger(location)
-      const input = await openInput(file)
+      const input = await openInput(file, terminal)
       try {
         await withLedger(terminal, location, { ...signingOf(options), ...encryptionOf(options), mask }, async (ledger) => {
           if (ledger.keyFile !== null)

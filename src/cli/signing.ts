@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { OpenOptions } from '../index.ts'
 import { Misuse } from './errors.ts'
-import { PASSPHRASE_OPTION, passphraseFrom } from './passphrase.ts'
+import { PASSPHRASE_OPTION, passphraseIn } from './passphrase.ts'
 
 export interface SigningOptions {
   readonly key?: string
@@ -26,6 +26,6 @@ export function addSigningOptions(command: Command): Command {
 export function signingOf({ key, policy, passphraseFile }: SigningOptions): Pick<OpenOptions, 'key' | 'policy' | 'passphrase'> {
   // stdin is for what is recorded.
   if (passphraseFile === '-') throw new Misuse('--passphrase-file: give a file, or set CORTEX_LEDGER_PASSPHRASE')
-  const passphrase = passphraseFile === undefined ? undefined : async (): Promise<string> => (await passphraseFrom(passphraseFile)) ?? ''
+  const passphrase = passphraseFile === undefined ? undefined : (): Promise<string> => passphraseIn(passphraseFile)
   return { key, policy, passphrase }
 }

@@ -1,5 +1,5 @@
 /** The terminal, or what stands in its place: two streams, their colours, their width, and the exit code to come. */
-import type { WriteStream } from 'node:tty'
+import type { Readable, Writable } from 'node:stream'
 import pc from 'picocolors'
 
 export type Colours = ReturnType<typeof pc.createColors>
@@ -20,11 +20,22 @@ export function wantsColour(environment: Environment, isTerminal: boolean | unde
   return isTerminal === true && TERM !== 'dumb'
 }
 
+/** A stream that is no terminal has none of these. */
+type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number }
+
+/** What a command reads and writes: `process`, or what another program puts in its place. */
+export interface Streams {
+  readonly stdin: Readable
+  readonly stdout: Output
+  readonly stderr: Output
+}
+
 /** Characters a line may have; Infinity where nobody folds lines (a file, a pipe). */
-function widthOf(stream: WriteStream, environment: Environment): number {
+function widthOf(stream: Output, environment: Environment): number {
   const asked = Number(environment['COLUMNS'])
   if (Number.isInteger(asked) && asked > 0) return asked
-  return stream.isTTY && stream.columns > 0 ? stream.columns : Infinity
+  const { isTTY, columns = 0 } = stream
+  return isTTY === true && columns > 0 ? columns : Infinity
 }
 
 /** Bytes that are gathered before they are handed to the stream: one system call a line would be most of the time of an export. */
@@ -37,24 +48,30 @@ export class Terminal {
   readonly width: number
   /** What the process ends with, unless an error says otherwise. */
   exitCode = 0
+  readonly #streams: Streams
+  readonly #environment: Environment
   #gathered = ''
   #closed = false
 
-  constructor(environment: Environment = process.env) {
-    this.colours = pc.createColors(wantsColour(environment, process.stdout.isTTY))
-    this.stderrColours = pc.createColors(wantsColour(environment, process.stderr.isTTY))
-    this.width = widthOf(process.stdout, environment)
+  constructor(streams: Streams = process, environment: Environment = process.env) {
+    const { stdout, stderr } = streams
+    this.#streams = streams
+    this.#environment = environment
+    this.colours = pc.createColors(wantsColour(environment, stdout.isTTY))
+    this.stderrColours = pc.createColors(wantsColour(environment, stderr.isTTY))
+    this.width = widthOf(stdout, environment)
     // A failed write is told to whoever waits for it (`flush`); without a listener it would end the process as well.
-    process.stdout.on('error', () => {})
-    process.stderr.on('error', () => {})
-  }
-
-  get isInteractive(): boolean {
-    return process.stdout.isTTY
+    stdout.on('error', () => {})
+    stderr.on('error', () => {})
   }
 
   get stderrIsTerminal(): boolean {
-    return process.stderr.isTTY && process.env['TERM'] !== 'dumb'
+    return this.#streams.stderr.isTTY === true && this.#environment['TERM'] !== 'dumb'
+  }
+
+  /** Asked for only by who reads it: a pipe that is opened keeps the process alive until it ends. */
+  get stdin(): Readable {
+    return this.#streams.stdin
   }
 
   /**
@@ -73,7 +90,7 @@ export class Terminal {
     if (this.#closed) throw new OutputClosed()
     if (text === '') return
     await new Promise<void>((resolve, reject) => {
-      process.stdout.write(text, (error) => {
+      this.#streams.stdout.write(text, (error) => {
         if (error === null || error === undefined) return resolve()
         this.#closed = true
         reject((error as NodeJS.ErrnoException).code === 'EPIPE' ? new OutputClosed() : error)
@@ -83,6 +100,11 @@ export class Terminal {
 
   /** One or more lines to stderr: what is said about the work, never its result. */
   say(text: string): void {
-    process.stderr.write(`${text}\n`)
+    this.write(`${text}\n`)
+  }
+
+  /** Text as it is to stderr. */
+  write(text: string): void {
+    this.#streams.stderr.write(text)
   }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { tempDir } from '../helpers/temp.ts'
-import { BIN, entryLines, environment, ok, run, shell } from './cli.ts'
+import { BIN, entryLines, environment, ok, run, runProcess, shell } from './cli.ts'
 
 const call = { agent_name: 'a', method_name: 'm' }
 const COMMANDS = ['init', 'record', 'query', 'show', 'tail', 'verify', 'stats', 'export', 'rotate', 'keys', 'demo']
@@ -78,15 +78,46 @@ describe('the command itself', () => {
     }
   })
 
-  test('nothing but results on stdout, nothing at all on stderr where all is well', async () => {
+  test('each command as a process of its own: results on stdout alone, nothing on stderr where all is well', async () => {
     const dir = tempDir()
-    await ok(['init', 'audit.db'], { cwd: dir })
-    const { stderr } = await run(['record', 'audit.db'], { cwd: dir, input: entryLines([call]) })
-    expect(stderr).toBe('')
-    for (const args of [['query'], ['stats'], ['tail'], ['verify'], ['export'], ['show', 'audit.db', '--seq', '1']]) {
-      const { code, stderr } = await run(args.includes('audit.db') ? args : [...args, 'audit.db'], { cwd: dir })
-      expect([args[0], code, stderr]).toEqual([args[0], 0, ''])
+    mkdirSync(join(dir, 'cold'))
+    writeFileSync(join(dir, 'runs.json'), JSON.stringify([{ messages: [{ role: 'assistant', content: 'Hi' }] }]))
+    const key = JSON.parse((await runProcess(['init', 'audit.db', '--origin', 'example.com/each', '--json'], { cwd: dir })).stdout) as {
+      verifier_key: string
     }
+    const input = entryLines([{ ...call, run_id: 'one', correlation_id: 'task', stream: 'work' }])
+    const commands: readonly string[][] = [
+      ['record', 'audit.db'],
+      ['import', 'audit.db', 'runs.json', '--format', 'chat'],
+      ...['query', 'tail', 'verify', 'stats', 'usage', 'report', 'export', 'snapshot', 'rotate'].map((name) => [name, 'audit.db']),
+      ['show', 'audit.db', '--seq', '1'],
+      ['timeline', 'audit.db', '--correlation-id', 'task'],
+      ['state', 'audit.db', '--stream', 'work'],
+      ['checkpoint', 'audit.db'],
+      ['prove', 'audit.db', '--run-id', 'one', '-o', 'one.bundle'],
+      ['check', 'one.bundle', '--key', key.verifier_key],
+      ['publish', 'audit.db', 'public'],
+      ['copy', 'audit.db', 'copied.db'],
+      ['promote', 'copied.db'],
+      ['archive', 'audit.db', '--recorded-until', '2000-01-01', '--archive', 'cold'],
+      ['restore', 'audit.db', '--run-id', 'one', '--archive', 'cold'],
+      ['retention', 'plan', 'audit.db'],
+      ['hold', 'list', 'audit.db'],
+      ['keys', 'list', 'audit.db'],
+      ['erase', 'audit.db', '--run-id', 'one', '--reason', 'asked for', '--right', 'gdpr-17'],
+      ['demo', 'demonstration'],
+      ['help', 'witness'],
+    ]
+    for (const args of commands) {
+      const { code, stdout, stderr } = await runProcess(args, { cwd: dir, input: args[0] === 'record' ? input : '' })
+      // The bundle is in its file.
+      const [result, said] = args[0] === 'prove' ? [stderr, stdout] : [stdout, stderr]
+      expect([args, code, said]).toEqual([args, 0, ''])
+      expect(result, args[0]).not.toBe('')
+    }
+    const names = [...(await ok(['--help'])).matchAll(/^ {2}([a-z]+) .*[a-z]/gm)].map(([, name]) => name)
+    const seen = ['init', ...commands.map(([name]) => name), 'witness']
+    expect(names.filter((name) => !seen.includes(name))).toEqual([])
   })
 
   test('an old Node is told so in one line, exit code 2', async (context) => {

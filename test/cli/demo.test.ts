@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { tempDir } from '../helpers/temp.ts'
-import { ok, run } from './cli.ts'
+import { ok, run, runProcess } from './cli.ts'
 
 test('the demonstration runs to its end, finds what was done, and touches nothing that exists', async () => {
   const dir = tempDir()
@@ -33,7 +33,7 @@ test('the demonstration runs to its end, finds what was done, and touches nothin
 
 test('without a folder it takes a new one among the temporary files', async () => {
   const tmp = tempDir()
-  const { code, stdout } = await run(['demo'], { env: { TMPDIR: tmp, FORCE_COLOR: '1' } })
+  const { code, stdout } = await runProcess(['demo'], { env: { TMPDIR: tmp, FORCE_COLOR: '1' } })
   expect(code).toBe(0)
   expect(readdirSync(tmp)).toEqual(['audit-demo'])
   expect(stdout).toContain('\x1b[')

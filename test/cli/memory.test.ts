@@ -11,7 +11,7 @@ import { scale, soaking } from '../helpers/scale.ts'
 import { tempDir } from '../helpers/temp.ts'
 import { BIN, environment } from './cli.ts'
 
-const RECORDS = scale(20_000, 1_000_000)
+const RECORDS = scale(6_000, 1_000_000)
 const PEAK_MIB_MAX = 200
 /** Says the peak of the process when it ends. */
 const TELL = `data:text/javascript,process.on('exit',()=>process.stderr.write('peak '+process.resourceUsage().maxRSS))`

@@ -7,7 +7,7 @@ import type { BundleReport } from '../../src/verify/bundle-report.ts'
 import { badBundles, goodBundles, LOG, WITNESS } from '../helpers/bad-bundles.ts'
 import { ledgerLines, signedNote, treeOver, witnessSigner } from '../helpers/bundle-maker.ts'
 import { tempDir } from '../helpers/temp.ts'
-import { entryLines, ok, run, shell } from './cli.ts'
+import { entryLines, ok, run, runProcess, shell } from './cli.ts'
 
 const ENTRIES = ['a', 'b', 'c', 'd'].map((run_id, i) => ({
   run_id,
@@ -63,15 +63,15 @@ describe.each(['audit', 'audit.db'])('prove and check, %s', (name) => {
     const writer = await AuditLedger.open(ledger, { checkpoints: false })
     try {
       await writer.record({ run_id: 'new', agent_name: 'a', method_name: 'm' })
-      expect((await run(['prove', ledger, '--run-id', 'a', '-o', file])).code, 'the checkpoint of before covers it').toBe(0)
-      const refused = await run(['prove', ledger, '--run-id', 'new', '-o', join(dir, 'none')])
+      expect((await runProcess(['prove', ledger, '--run-id', 'a', '-o', file])).code, 'the checkpoint of before covers it').toBe(0)
+      const refused = await runProcess(['prove', ledger, '--run-id', 'new', '-o', join(dir, 'none')])
       if (name === 'audit') {
         expect([refused.code, refused.stdout]).toEqual([4, ''])
         expect(refused.stderr).toMatch(/not_covered: record 5 .*covers the first 5 records.*can't be signed from here.*writ/s)
         expect(existsSync(join(dir, 'none'))).toBe(false)
       } else expect(refused.code, 'several may write, so one of them signs').toBe(0)
       await writer.checkpoint()
-      expect((await run(['prove', ledger, '--run-id', 'new', '-o', file])).code).toBe(0)
+      expect((await runProcess(['prove', ledger, '--run-id', 'new', '-o', file])).code).toBe(0)
       expect((await checked(file, '--key', key)).report.records[0]!.header!.run_id).toBe('new')
     } finally {
       await writer.close()

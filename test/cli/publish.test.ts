@@ -7,7 +7,7 @@ import { startChild } from '../helpers/child.ts'
 import { serve } from '../helpers/http-server.ts'
 import { filesIn, folderHandler, stranger } from '../helpers/published.ts'
 import { tempDir } from '../helpers/temp.ts'
-import { ok, run } from './cli.ts'
+import { ok, run, runProcess } from './cli.ts'
 
 const CALLS = (count: number): string => '{"agent_name":"analyst","method_name":"work","prompt":"a secret"}\n'.repeat(count)
 
@@ -74,7 +74,7 @@ test('several at once: one after the other, or refused, and the log is whole', a
   const folder = tempDir()
   const [ledger, dir] = [join(folder, 'audit.db'), join(folder, 'public')]
   const key = await ledgerAt(ledger, 600)
-  const runs = await Promise.all(Array.from({ length: 4 }, () => run(['publish', ledger, dir])))
+  const runs = await Promise.all(Array.from({ length: 4 }, () => runProcess(['publish', ledger, dir])))
   for (const { code, stderr } of runs)
     if (code !== 0) expect([code, stderr]).toEqual([4, expect.stringContaining('another process is publishing')])
   expect(runs.map(({ code }) => code)).toContain(0)

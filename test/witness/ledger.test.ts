@@ -10,7 +10,7 @@ import { readRemembered } from '../../src/ledger/remembered.ts'
 import { checkForkEvidence, parseForkEvidence } from '../../src/verify/fork-evidence.ts'
 import { formatVerifierKey, openNote, parseNote } from '../../src/verify/note.ts'
 import type { SignedNote, VerifierKey } from '../../src/verify/note.ts'
-import { ok } from '../cli/cli.ts'
+import { ok, runProcess } from '../cli/cli.ts'
 import { tempDir } from '../helpers/temp.ts'
 import { keyOf } from '../helpers/test-log.ts'
 import { serving } from './serving.ts'
@@ -158,6 +158,7 @@ test('the command line asks as the policy says', async () => {
   const policy = policyFile([`witness w ${formatVerifierKey(witness.key)} ${url}`, 'quorum w'])
   const env = { XDG_STATE_HOME: join(path, '..', 'state'), CORTEX_LEDGER_KEY: join(path, '..', 'k.key') }
   await ok(['record', path], { input: '{"agent_name":"a","method_name":"m"}\n', env })
-  const note = await ok(['checkpoint', path, '--policy', policy], { env })
+  // A process of its own: the connection that it keeps to this one would stay open here.
+  const { stdout: note } = await runProcess(['checkpoint', path, '--policy', policy], { env })
   expect(await signers({ size: 2, root: '', note }, [log, witness.key])).toHaveLength(2)
 })

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { registerHooks } from 'node:module'
 import { join } from 'node:path'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { LedgerError } from '../../../src/ledger/errors.ts'
 import { openDatabase } from '../../../src/stores/sql/driver.ts'
 import type { DriverName } from '../../../src/stores/sql/driver.ts'
@@ -168,15 +169,21 @@ test('both drivers read what the other wrote, but not at once in one process, wh
 })
 
 test('a driver that is not installed: says what to install', async () => {
-  vi.doMock('better-sqlite3', () => {
-    throw new Error('Cannot find package')
+  const hooks = registerHooks({
+    resolve(specifier, context, next) {
+      if (specifier === 'better-sqlite3') throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' })
+      return next(specifier, context)
+    },
   })
   try {
-    const opening = openDatabase(':memory:', { driver: 'better-sqlite3' })
+    // Its module anew: what it has imported before stays imported.
+    const anew = '../../../src/stores/sql/driver.ts?anew'
+    const { openDatabase: open } = (await import(anew)) as { openDatabase: typeof openDatabase }
+    const opening = open(':memory:', { driver: 'better-sqlite3' })
     await expect(opening).rejects.toMatchObject({ code: 'unsupported' })
     await expect(opening).rejects.toThrow(/npm install better-sqlite3@13/)
   } finally {
-    vi.doUnmock('better-sqlite3')
+    hooks.deregister()
   }
 })
 
