@@ -31,15 +31,15 @@ Example:
     .action(async (file: string, names: readonly string[], { kind, create, json }: Options) => {
       const { Pseudonyms } = await import('../ledger/pseudonyms.ts')
       const people = await asked(() => Pseudonyms.open(file, { kind, create }))
-      for await (const name of names.length > 0 ? names : namesFromInput()) {
+      for await (const name of names.length > 0 ? names : namesFrom(terminal)) {
         const pseudonym = await asked(async () => people.of(name))
         await terminal.print(json === true ? JSON.stringify({ name, pseudonym }) : pseudonym)
       }
     })
 }
 
-async function* namesFromInput(): AsyncGenerator<string, void, undefined> {
-  for await (const { number, text } of readLines(await openInput(undefined))) {
+async function* namesFrom(terminal: Terminal): AsyncGenerator<string, void, undefined> {
+  for await (const { number, text } of readLines(await openInput(undefined, terminal))) {
     if (text instanceof BadLine) throw new Misuse(`line ${number}: ${text.message}`)
     // Else the same name would have another pseudonym on Windows.
     yield text.endsWith('\r') ? text.slice(0, -1) : text
