@@ -15,7 +15,7 @@ import { ACTS, doAct } from '../helpers/year-acts.ts'
 import type { Act } from '../helpers/year-acts.ts'
 import type { YearPlan } from '../helpers/year-process.ts'
 
-const KILLS = scale(6, 100)
+const KILLS = scale(4, 100)
 const CALLS = scale(120, 6000)
 const DAYS = 360
 const timeout = scale(240_000, 7_200_000)

@@ -15,7 +15,7 @@ import { parseTime } from '../../src/verify/time.ts'
 import { clusterMissing, useCluster } from '../helpers/postgres.ts'
 import { sql } from '../helpers/postgres-cluster.ts'
 import { DAY_US } from '../helpers/retained.ts'
-import { scale } from '../helpers/scale.ts'
+import { scale, soaking } from '../helpers/scale.ts'
 import { bytesOfFiles, filesUnder, MARKED, notDone, Year } from '../helpers/year.ts'
 
 const CALLS = scale(350, 100_000)
@@ -159,7 +159,9 @@ async function wholeYear(subject: Subject): Promise<void> {
   await expectErased(year, subject, markers)
 }
 
-test('memory', { timeout }, () => wholeYear({ place: async () => 'memory:', footprint: async () => null, files: async () => [] }))
+test.runIf(soaking)('memory', { timeout }, () =>
+  wholeYear({ place: async () => 'memory:', footprint: async () => null, files: async () => [] }),
+)
 
 test.each([
   ['JSONL', 'ledger'],

@@ -76,7 +76,8 @@ const HARM: Readonly<Record<string, (path: string) => void>> = {
     ),
 }
 
-describe.each(PERSISTENT)('%s', (kind) => {
+// The index is one and the same file; what differs by store is read in search.test.ts and real.test.ts.
+describe.each(soaking ? PERSISTENT : PERSISTENT.slice(0, 1))('%s', (kind) => {
   test('whatever harm it comes to, answers are right in a reader and in a writer', async () => {
     const location = placeOf(kind)
     const path = indexOf(kind, location)
