@@ -9,6 +9,12 @@ process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'cortex-ledger-compile-cach
 /** Files that leave nothing behind in their process, so that the next ones can have it: a new one takes most of a second. */
 const SHARING = ['test/{archives,cli,derive,ledger,stores,tamper,testing,verify,witness}/**/*.test.ts']
 
+/**
+ * Node reads the TypeScript itself, as it does in every process that a test starts; turning 400 modules into something else
+ * first took a second a file. Modules can't be mocked so, and none is. Node.js 22 knows no `await using`, which tests have.
+ */
+const isNative = Number(process.versions.node.split('.')[0]) >= 24
+
 export default defineConfig({
   test: {
     setupFiles: ['test/setup.ts'],
@@ -18,13 +24,10 @@ export default defineConfig({
     // Two cores: one test file a worker, and the crash suites start processes of their own.
     pool: 'forks',
     maxWorkers: 2,
-    // Node reads the TypeScript itself, as it does in every process that a test starts; turning 400 modules into something
-    // else first took a second a file. Modules can't be mocked so, and none is.
-    execArgv: process.features.typescript ? [] : ['--experimental-strip-types'],
-    experimental: { viteModuleRunner: false, nodeLoader: false },
+    experimental: isNative ? { viteModuleRunner: false, nodeLoader: false } : {},
     projects: [
       { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: SHARING } },
-      { extends: true, test: { name: 'sharing', include: SHARING, isolate: false } },
+      { extends: true, test: { name: 'sharing', include: SHARING, isolate: !isNative } },
     ],
   },
 })
