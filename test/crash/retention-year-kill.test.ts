@@ -16,7 +16,7 @@ import type { Act } from '../helpers/year-acts.ts'
 import type { YearPlan } from '../helpers/year-process.ts'
 
 const KILLS = scale(4, 100)
-const CALLS = scale(120, 6000)
+const CALLS = scale(120, 1500)
 const DAYS = 360
 const timeout = scale(240_000, 7_200_000)
 
