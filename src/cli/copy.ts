@@ -44,7 +44,7 @@ Example:
       if (options.json === true) return terminal.print(JSON.stringify(report))
       const { size, previous_size, origin, root, erased, left } = report
       const before = previous_size === null ? '' : `, ${counted(size - previous_size, 'new record')} among them`
-      const gone = erased === 0 ? [] : [`erased ${counted(erased, 'entry').replace(/entrys$/, 'entries')} there as well`]
+      const gone = erased === 0 ? [] : [`erased ${counted(erased, 'entry', 'entries')} there as well`]
       const copied = `${printable(shownLocation(to))} is a verified replica of ${printable(origin)}: ${counted(size, 'record')}${before}, root ${root.slice(0, 16)}…`
       return terminal.print([copied, ...gone, ...leftText(left, terminal.colours)].join('\n'))
     })

@@ -144,7 +144,7 @@ export function appliedText(applied: RetentionApplied, { colours }: Terminal): s
     records === 0
       ? []
       : [
-          `${counted(records, 'entry').replace(/entrys$/, 'entries')} ${where}: ${bytesText(bytes)} in ${counted(files, 'file')}, ${bytesText(Math.max(0, stored_bytes))} more there`,
+          `${counted(records, 'entry', 'entries')} ${where}: ${bytesText(bytes)} in ${counted(files, 'file')}, ${bytesText(Math.max(0, stored_bytes))} more there`,
         ]
   const lines = [
     ...(applied.finished === 0 ? [] : [`finished what an earlier run had left: ${counted(applied.finished, 'record')}`]),

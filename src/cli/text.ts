@@ -135,8 +135,8 @@ export function grouped(count: number): string {
 }
 
 /** `1 record`, `2 records`. */
-export function counted(count: number, noun: string): string {
-  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`
+export function counted(count: number, noun: string, nouns = `${noun}s`): string {
+  return `${grouped(count)} ${count === 1 ? noun : nouns}`
 }
 
 /** Bytes as people read them: powers of 1000, three digits. */

@@ -1,17 +1,6 @@
 /** The data keys of a ledger that is copied: without them nobody reads the encrypted entries of the copy. */
+import { keyPages } from './key-pages.ts'
 import type { DataKeyStore, Rewrapping, StoredKey } from './store.ts'
-
-const PAGE = 256
-
-async function* pages(keys: DataKeyStore): AsyncGenerator<readonly StoredKey[], void, undefined> {
-  for (let after = ''; ;) {
-    const page = await keys.list(after, PAGE)
-    const last = page.at(-1)
-    if (last === undefined) return
-    yield page
-    after = last.id
-  }
-}
 
 /**
  * Brings the keys of `target` to where those of `source` are, as they are wrapped there. A key that only the target has
@@ -19,7 +8,7 @@ async function* pages(keys: DataKeyStore): AsyncGenerator<readonly StoredKey[], 
  * @throws LedgerError of the stores
  */
 export async function copyDataKeys(source: DataKeyStore, target: DataKeyStore): Promise<void> {
-  for await (const page of pages(source)) {
+  for await (const page of keyPages(source)) {
     const known = new Map<string, StoredKey>()
     for (const key of await target.find(
       'id',

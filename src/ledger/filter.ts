@@ -39,15 +39,22 @@ export function indexedName(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null
 }
 
+/** What an entry names, as the index has it. */
+export interface EntryNames {
+  readonly provider: string | null
+  readonly model: string | null
+}
+
+export const NO_NAMES: EntryNames = { provider: null, model: null }
+
 /** Both of them, of an entry's text; null where it is withheld, or no JSON. */
-export function indexedNames(entry_text: string | null): { readonly provider: string | null; readonly model: string | null } {
-  const none = { provider: null, model: null }
+export function indexedNames(entry_text: string | null): EntryNames {
   // An entry that names neither, which is cheap to see, needs no parse.
-  if (entry_text === null || !(entry_text.includes('"provider_name":') || entry_text.includes('"model_name":'))) return none
+  if (entry_text === null || !(entry_text.includes('"provider_name":') || entry_text.includes('"model_name":'))) return NO_NAMES
   try {
     const { provider_name, model_name } = JSON.parse(entry_text) as { provider_name?: unknown; model_name?: unknown }
     return { provider: indexedName(provider_name), model: indexedName(model_name) }
   } catch {
-    return none
+    return NO_NAMES
   }
 }

@@ -17,10 +17,10 @@ import {
   SKIPPABLE_HEADER,
 } from './packed-lines.ts'
 import type { PackedFrame, PackedTable } from './packed-lines.ts'
+import { ZSTD_MAGIC, ZstdFrames } from './zstd-frames.ts'
 
 const decompress = promisify(zstdDecompress)
 
-const ZSTD_MAGIC = 0xfd2fb528
 const LINE_FEED = 0x0a
 
 /** A file's bytes, wherever it lies. */
@@ -126,44 +126,30 @@ export async function readTable(source: ByteSource): Promise<PackedTable> {
   return { frames, lines, last_seq: last, bytes: position, file_bytes: source.bytes }
 }
 
-interface FrameHead {
-  /** Bytes of content that it states; null where it states none. */
-  readonly content: number | null
-  /** Where its blocks begin. */
-  readonly blocks: number
-  /** Four bytes of it stand behind the last block. */
-  readonly hasChecksum: boolean
-}
-
-/** The head of a zstd frame; null where none stands here. RFC 8878, 3.1.1.1. */
-function frameHead(frame: Uint8Array): FrameHead | null {
-  if (frame.length < 18 || viewOf(frame).getUint32(0, true) !== ZSTD_MAGIC) return null
+/** Bytes of content that the head of a zstd frame states; null where it states none, or no frame stands here. RFC 8878, 3.1.1.1. */
+function statedContent(frame: Uint8Array): number | null {
   const view = viewOf(frame)
+  if (frame.length < 18 || view.getUint32(0, true) !== ZSTD_MAGIC) return null
   const descriptor = view.getUint8(4)
   const isSingle = (descriptor & 0x20) !== 0
   const at = 5 + (isSingle ? 0 : 1) + ([0, 1, 2, 4][descriptor & 3] as number)
-  const head = (content: number | null, bytes: number): FrameHead => ({ content, blocks: at + bytes, hasChecksum: (descriptor & 4) !== 0 })
   switch (descriptor >> 6) {
     case 0:
-      return isSingle ? head(view.getUint8(at), 1) : head(null, 0)
+      return isSingle ? view.getUint8(at) : null
     case 1:
-      return head(view.getUint16(at, true) + 256, 2)
+      return view.getUint16(at, true) + 256
     case 2:
-      return head(view.getUint32(at, true), 4)
+      return view.getUint32(at, true)
     default:
-      return head(Number(view.getBigUint64(at, true)), 8)
+      return Number(view.getBigUint64(at, true))
   }
 }
 
-/** Where a zstd frame ends; -1 where it does not, within these bytes. RFC 8878, 3.1.1.2. */
-function frameEnd(frame: Uint8Array, { blocks, hasChecksum }: FrameHead): number {
-  for (let at = blocks; at + 3 <= frame.length;) {
-    const head = (frame[at] as number) | ((frame[at + 1] as number) << 8) | ((frame[at + 2] as number) << 16)
-    // Of a run of one byte there is that byte only.
-    at += 3 + (((head >> 1) & 3) === 1 ? 1 : head >> 3)
-    if ((head & 1) === 1) return at + (hasChecksum ? 4 : 0)
-  }
-  return -1
+/** It is one frame, from the first byte to the last. */
+function isOneFrame(frame: Uint8Array): boolean {
+  const frames = new ZstdFrames()
+  const [first] = frames.pieces(frame)
+  return first?.length === frame.length && frames.isBetween
 }
 
 /**
@@ -173,11 +159,11 @@ function frameEnd(frame: Uint8Array, { blocks, hasChecksum }: FrameHead): number
 export async function readFrame(source: ByteSource, frame: PackedFrame): Promise<Uint8Array> {
   const { offset, compressed_bytes, bytes, first_seq } = frame
   const compressed = await source.read(offset, offset + compressed_bytes)
-  const head = frameHead(compressed)
+  const stated = statedContent(compressed)
   const broken = (why: string): LedgerError => damaged(source, `the records from position ${first_seq} on can't be had, ${why}`, { offset })
-  if (head?.content !== bytes) throw broken(`their frame states ${head?.content ?? 'no'} bytes, the table ${bytes}`)
+  if (stated !== bytes) throw broken(`their frame states ${stated ?? 'no'} bytes, the table ${bytes}`)
   // The decompressor looks at nothing behind it, so anything could lie there.
-  if (frameEnd(compressed, head) !== compressed.length) throw broken('their frame does not fill its place')
+  if (!isOneFrame(compressed)) throw broken('their frame does not fill its place')
   let lines: Uint8Array
   try {
     // One byte more than there is: into a buffer that is just full it would look for more, and take as much again for that.

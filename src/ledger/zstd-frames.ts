@@ -1,5 +1,5 @@
 /** Follows the frames of a zstd stream: RFC 8878, 3.1. */
-const ZSTD_MAGIC = 0xfd2fb528
+export const ZSTD_MAGIC = 0xfd2fb528
 /** The magic number of skippable frames, without its last four bits: RFC 8878, 3.1.2. */
 const SKIPPABLE_MAGIC = 0x184d2a5
 

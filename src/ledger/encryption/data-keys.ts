@@ -1,5 +1,6 @@
 /** The data keys of an open ledger, for whoever keeps it in order. */
 import { LedgerError } from '../errors.ts'
+import { keyPages } from '../key-pages.ts'
 import type { Store } from '../store.ts'
 import type { Keyring, Rewrapped, WhichKey } from './keyring.ts'
 
@@ -21,7 +22,6 @@ export interface DataKeysParts {
   readonly refuseHeld: (ids: readonly string[]) => Promise<void>
 }
 
-const PAGE = 256
 /** What names are hashed with: no entry is encrypted under it. */
 const NAMES = 'names'
 
@@ -35,13 +35,7 @@ export class DataKeys {
   /** By ascending id. @throws LedgerError `io_error` | `read_only` */
   async *list(): AsyncGenerator<DataKeyListing, void, undefined> {
     const { dataKeys } = this.#parts.store
-    for (let after = ''; ;) {
-      const page = await dataKeys.list(after, PAGE)
-      for (const { id, master } of page) if (id !== NAMES) yield { id, master }
-      const last = page.at(-1)
-      if (last === undefined) return
-      after = last.id
-    }
+    for await (const page of keyPages(dataKeys)) for (const { id, master } of page) if (id !== NAMES) yield { id, master }
   }
 
   /**

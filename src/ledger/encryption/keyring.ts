@@ -5,6 +5,7 @@
  */
 import { createHmac } from 'node:crypto'
 import { asToldError, LedgerError } from '../errors.ts'
+import { keyPages } from '../key-pages.ts'
 import type { Random } from '../random.ts'
 import type { DataKeyStore, StoredKey } from '../store.ts'
 import type { MasterKey } from './master-key.ts'
@@ -20,7 +21,6 @@ const UNWRAPPED_MAX = 10_000
 const AT_ONCE = 8
 /** How often a key may be shredded between making it and finding it. */
 const ATTEMPTS = 5
-const PAGE = 256
 
 export interface KeyringParts {
   readonly store: DataKeyStore
@@ -133,10 +133,7 @@ export class Keyring {
     const { store, masters } = this.#parts
     const master = masters[0] as MasterKey
     let [rewrapped, unchanged] = [0, 0]
-    for (let after = ''; ;) {
-      const page = await store.list(after, PAGE)
-      const last = page.at(-1)
-      if (last === undefined) return { rewrapped, unchanged }
+    for await (const page of keyPages(store)) {
       const others = page.filter((key) => key.master !== master.id)
       const changes = await each(others, async (before) => ({
         before,
@@ -145,8 +142,8 @@ export class Keyring {
       // What is not there any more was shredded meanwhile, or another process has done it.
       if (changes.length > 0) rewrapped += await store.rewrap(changes)
       unchanged += page.length - others.length
-      after = last.id
     }
+    return { rewrapped, unchanged }
   }
 
   /** Ids of the data keys that the name has now. @throws LedgerError `key_error`, and as the store */

@@ -5,6 +5,7 @@
 import { union } from '../../verify/ranges.ts'
 import type { Range } from '../../verify/ranges.ts'
 import { asToldError, LedgerError } from '../errors.ts'
+import type { EntryNames } from '../filter.ts'
 import type { Reclaimed } from '../upkeep.ts'
 import { isWithheldLine } from './archive-lines.ts'
 import type { ArchivedFile } from './catalogue.ts'
@@ -12,8 +13,6 @@ import { ownDraft, Pace, rangesEntry, recordedUs, recordUnlessStale, without } f
 import type { PaceOptions, RetentionContext } from './context.ts'
 import { archivedRecords, FileLines, moveLines, smallFileBefore, unheldLines } from './files.ts'
 import type { Move, Reason } from './files.ts'
-import { isHeldBy } from './holds.ts'
-import type { EntryNames } from './holds.ts'
 import { decide, dueBefore, policyEntry } from './policy.ts'
 import type { Decision, RetentionPolicy, Tier } from './policy.ts'
 import { asKept, hotRanges, presentFiles, rangesOf, recordsAt } from './scan.ts'
@@ -116,7 +115,7 @@ export class PolicyNow implements Chooser {
       recorded_us: recordedUs(header),
       restored_us: catalogue.restoredUs(seq),
       isOwn: false,
-      isHeld: catalogue.activeHolds.some((hold) => isHeldBy(hold, header, names)),
+      isHeld: catalogue.holdsOver(header, names).length > 0,
     }
     return decide(this.policy, facts, this.now_us, this.hasCold)
   }
@@ -280,8 +279,10 @@ class Applying {
   async #trimWarm(): Promise<void> {
     const { catalogue } = this.#context.tiers
     const looked = new Set<ArchivedFile>()
-    const isTrimmed = (file: ArchivedFile, left: readonly Range[]): boolean =>
-      catalogue.ownersIn(without(file.ranges, left)).every((owner) => owner.kind !== 'file' || owner.tier === 'warm')
+    const isTrimmed = (file: ArchivedFile, left: readonly Range[]): boolean => {
+      const gone = without(file.ranges, left)
+      return gone.length === 0 || catalogue.ownersIn(gone).every((owner) => owner.kind !== 'file' || owner.tier === 'warm')
+    }
     for (;;) {
       this.#pace.check()
       const next = [...catalogue.current()].find(([file, ranges]) => file.tier === 'warm' && !looked.has(file) && !isTrimmed(file, ranges))

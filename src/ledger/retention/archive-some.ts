@@ -2,14 +2,13 @@
 import type { Range } from '../../verify/ranges.ts'
 import { LedgerError } from '../errors.ts'
 import { fitsFilter } from '../filter.ts'
+import type { EntryNames } from '../filter.ts'
 import type { RecordFilter } from '../store.ts'
 import { applyChoice } from './apply.ts'
 import type { ApplyOptions, Chooser, RetentionApplied } from './apply.ts'
 import { Pace } from './context.ts'
 import type { RetentionContext } from './context.ts'
 import type { Reason } from './files.ts'
-import { isHeldBy } from './holds.ts'
-import type { EntryNames } from './holds.ts'
 import { recordedText } from './policy.ts'
 import type { Decision, Tier } from './policy.ts'
 import { asChoice } from './restore.ts'
@@ -50,7 +49,7 @@ class Chosen implements Chooser {
     const { first, last } = this.#range
     const isChosen = seq >= first && seq <= last && fitsFilter(this.#filter, header, names?.provider ?? null, names?.model ?? null)
     if (!isChosen || COLDER[this.#tier] <= COLDER[tier]) return { move: null, kept: null }
-    const isHeld = this.#context.tiers.catalogue.activeHolds.some((hold) => isHeldBy(hold, header, names))
+    const isHeld = this.#context.tiers.catalogue.holdsOver(header, names).length > 0
     return isHeld ? { move: null, kept: 'held' } : { move: this.#tier, kept: null }
   }
 }

@@ -4,15 +4,17 @@
  * (src/verify/withheld.ts reads them so, too).
  */
 import { LEDGER_STREAM } from '../../verify/header.ts'
+import type { RecordHeader } from '../../verify/header.ts'
 import { lastOwners, partition, union } from '../../verify/ranges.ts'
 import type { Range } from '../../verify/ranges.ts'
 import { parseTime } from '../../verify/time.ts'
 import { namedPositions } from '../../verify/withheld.ts'
 import type { EventQuery } from '../conditions.ts'
+import type { EntryNames } from '../filter.ts'
 import type { LedgerRecord } from '../record.ts'
 import { readRecords } from '../record-reading.ts'
 import type { Store } from '../store.ts'
-import { readHold } from './holds.ts'
+import { isHeldBy, readHold } from './holds.ts'
 import type { ActiveHold, LegalHold } from './holds.ts'
 
 /** Records of these types say where entries are, and what holds them. */
@@ -208,6 +210,11 @@ export class Catalogue {
   /** All that were placed, those that were released among them, oldest first. */
   holds(): LegalHold[] {
     return [...this.#holds.values()].map(({ filter: _filter, ...hold }) => hold)
+  }
+
+  /** Those that keep a record's entry where it is. @param names of the entry; null where nobody can tell */
+  holdsOver(header: RecordHeader, names: EntryNames | null): ActiveHold[] {
+    return this.activeHolds.filter((hold) => isHeldBy(hold, header, names))
   }
 
   get activeHolds(): ActiveHold[] {

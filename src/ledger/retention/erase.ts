@@ -14,7 +14,7 @@ import type { Reclaimed } from '../upkeep.ts'
 import { archivedNames } from './apply.ts'
 import { ownDraft, Pace, rangesEntry, recordUnlessStale } from './context.ts'
 import type { PaceOptions, RetentionContext } from './context.ts'
-import { canonicalCriteria, heldError, isHeldBy } from './holds.ts'
+import { canonicalCriteria, heldError } from './holds.ts'
 import type { LegalHold } from './holds.ts'
 import { recordedText } from './policy.ts'
 import { rangesOf, recordsAt } from './scan.ts'
@@ -71,7 +71,7 @@ async function chosen(context: RetentionContext, filter: RecordFilter, subject: 
     }
     if (subject !== null && !(await subject.has(context, record))) continue
     const names = record.isWithheld ? await archivedNames(context, record.seq, record.line) : record.names
-    const over = catalogue.activeHolds.filter((hold) => isHeldBy(hold, record.header, names))
+    const over = catalogue.holdsOver(record.header, names)
     for (const hold of over) holds.add(hold)
     if (over.length > 0) held++
     fresh.push(record.seq)

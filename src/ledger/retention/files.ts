@@ -16,7 +16,6 @@ import type { ArchivedFile } from './catalogue.ts'
 import { ownDraft, rangesEntry, recordUnlessStale } from './context.ts'
 import type { RetentionContext } from './context.ts'
 import { Packed, packed } from './packing.ts'
-import { isHeldBy } from './holds.ts'
 import { asKept, rangesOf } from './scan.ts'
 import type { KeptRecord } from './scan.ts'
 import { damaged } from './tiers.ts'
@@ -173,12 +172,12 @@ export async function smallFileBefore(context: RetentionContext, tier: 'warm' | 
 
 /** The lines of a file at these positions; null where one is under legal hold, is in the store as well, or can't be read. */
 export async function unheldLines(context: RetentionContext, file: ArchivedFile, ranges: readonly Range[]): Promise<FileLines | null> {
-  const { activeHolds } = context.tiers.catalogue
+  const { catalogue } = context.tiers
   const lines = new FileLines()
   try {
     for await (const { own, line } of archivedRecords(context, file, ranges)) {
       const record = asKept(line)
-      if (activeHolds.some((hold) => isHeldBy(hold, record.header, record.names)) || !isWithheldLine(own)) return null
+      if (catalogue.holdsOver(record.header, record.names).length > 0 || !isWithheldLine(own)) return null
       lines.add(record)
     }
   } catch (error) {

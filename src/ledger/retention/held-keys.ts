@@ -2,7 +2,7 @@
 import { keyIdOf } from '../encryption/sealed-entry.ts'
 import type { Store } from '../store.ts'
 import { readSense } from '../../verify/record.ts'
-import { heldError, isHeldBy } from './holds.ts'
+import { heldError } from './holds.ts'
 import type { ActiveHold, LegalHold } from './holds.ts'
 import { recordsAt } from './scan.ts'
 import type { KeptRecord } from './scan.ts'
@@ -31,7 +31,7 @@ export async function refuseHeldKeys(store: Store, ids: readonly string[]): Prom
     const { provider: _provider, model: _model, ...byHeader } = filter
     for await (const record of recordsAt(store.below, [{ first: 0, last: catalogue.size - 1 }], { filter: byHeader })) {
       if (held.has(record.seq)) continue
-      const over = catalogue.activeHolds.filter((hold) => isHeldBy(hold, record.header, null))
+      const over = catalogue.holdsOver(record.header, null)
       const key = over.length === 0 ? null : await keyOf(store, record)
       if (key !== null && ids.includes(key)) held.set(record.seq, over)
     }

@@ -6,6 +6,7 @@ import type { RecordHeader } from '../../verify/header.ts'
 import type { JsonObject, JsonValue } from '../entry.ts'
 import { LedgerError } from '../errors.ts'
 import { fitsFilter } from '../filter.ts'
+import type { EntryNames } from '../filter.ts'
 import { asFilter } from '../query.ts'
 import type { Criteria } from '../query.ts'
 import type { LedgerRecord } from '../record.ts'
@@ -23,12 +24,6 @@ export interface LegalHold {
   readonly placed_seq: number
   /** Null while it holds. */
   readonly released_at: string | null
-}
-
-/** Names that only an entry has. */
-export interface EntryNames {
-  readonly provider: string | null
-  readonly model: string | null
 }
 
 /** A hold as it is applied. */

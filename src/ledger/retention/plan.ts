@@ -3,7 +3,6 @@ import { countOf } from '../../verify/ranges.ts'
 import { formatTime } from '../../verify/time.ts'
 import { isRotationDue, namesOf, PolicyNow } from './apply.ts'
 import type { RetentionContext } from './context.ts'
-import { isHeldBy } from './holds.ts'
 import type { RetentionPolicy, Tier } from './policy.ts'
 import { hotRanges, mayBePresent, presentFiles, recordsAt } from './scan.ts'
 import type { KeptRecord } from './scan.ts'
@@ -91,8 +90,8 @@ class Planning {
     const { move, kept } = this.#now.decide(record, tier, record.names)
     if (kept !== null) this.#kept[kept]++
     if (kept === 'held') {
-      for (const hold of this.#context.tiers.catalogue.activeHolds)
-        if (isHeldBy(hold, record.header, record.names)) this.#holds.set(hold.id, (this.#holds.get(hold.id) ?? 0) + 1)
+      for (const { id } of this.#context.tiers.catalogue.holdsOver(record.header, record.names))
+        this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1)
     }
     if (move === null) return
     if (isLive) {

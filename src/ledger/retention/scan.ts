@@ -5,13 +5,13 @@ import type { RecordHeader } from '../../verify/header.ts'
 import { formatTime } from '../../verify/time.ts'
 import { isSealed } from '../encryption/sealed-entry.ts'
 import { indexedNames } from '../filter.ts'
+import type { EntryNames } from '../filter.ts'
 import { readSense } from '../../verify/record.ts'
 import type { RecordFilter, Store } from '../store.ts'
 import { entryBytes } from './archive-lines.ts'
 import type { ArchivedFile, Catalogue } from './catalogue.ts'
 import { isOwn, near } from './context.ts'
 import type { RetentionContext } from './context.ts'
-import type { EntryNames } from './holds.ts'
 
 export interface KeptRecord {
   readonly seq: number

@@ -2,6 +2,8 @@
 import { isUtf8 } from 'node:buffer'
 import { nodeHashing } from '../../ledger/hashing.ts'
 import { LedgerError } from '../../ledger/errors.ts'
+import { indexedNames, NO_NAMES } from '../../ledger/filter.ts'
+import type { EntryNames } from '../../ledger/filter.ts'
 import { headerHash } from '../../verify/hash.ts'
 import type { RecordHeader } from '../../verify/header.ts'
 import { splitLine } from '../../verify/record.ts'
@@ -56,18 +58,14 @@ export function isWithheld(bytes: Buffer, start: number, end: number): boolean {
   return splitLine(bytes, start, end)?.salt_start === -1
 }
 
-/** Two members of the line's entry, for the index and for filters: its parse is the dear part of reading a line. */
-export function entryOfLine(bytes: Buffer, start: number, end: number): { provider_name?: unknown; model_name?: unknown } {
+/** What the line's entry names, for the index and for filters; nothing where it is withheld. */
+export function namesOfLine(bytes: Buffer, start: number, end: number): EntryNames {
   const slices = splitLine(bytes, start, end)
-  if (slices === null || slices.commitment_start === -1) return {}
-  // An entry that names neither, which is cheap to see, needs no parse.
+  if (slices === null || slices.commitment_start === -1) return NO_NAMES
+  // An entry that names neither, which is cheap to see in its bytes, needs no text.
   const entry = bytes.subarray(slices.entry_start, slices.entry_end)
-  if (!entry.includes('"provider_name":') && !entry.includes('"model_name":')) return {}
-  try {
-    return JSON.parse(entry.toString('utf8')) as { provider_name?: unknown; model_name?: unknown }
-  } catch {
-    return {}
-  }
+  if (!entry.includes('"provider_name":') && !entry.includes('"model_name":')) return NO_NAMES
+  return indexedNames(entry.toString('utf8'))
 }
 
 export function damagedLine(segment: Segment, byte: number): LedgerError {

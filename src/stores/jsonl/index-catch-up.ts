@@ -5,19 +5,19 @@
  */
 import fs from 'node:fs'
 import { join } from 'node:path'
-import { indexedName } from '../../ledger/filter.ts'
+import type { EntryNames } from '../../ledger/filter.ts'
 import { seqOfLine } from '../../ledger/line-seq.ts'
 import type { RecordHeader } from '../../verify/header.ts'
 import { INDEX_PLACEHOLDERS, indexColumns } from '../sql/columns.ts'
 import type { Database, Statement } from '../sql/driver.ts'
 import { inTransaction } from '../sql/transaction.ts'
-import { entryOfLine, headerOfLine, isWithheld } from './checked-line.ts'
+import { headerOfLine, isWithheld, namesOfLine } from './checked-line.ts'
 import { indexMismatch, PLACE_COLUMNS, placeOf, readPosition, writeMeta } from './index-db.ts'
 import type { IndexPosition } from './index-db.ts'
 import { followSegment } from './index-upkeep.ts'
 import { INDEX_FILE, parseSegmentFile, segmentAt, SEGMENTS } from './layout.ts'
 import { namesAt, readNamesNow } from './kept-names.ts'
-import type { EntryNames, SegmentNames } from './kept-names.ts'
+import type { SegmentNames } from './kept-names.ts'
 import { BLOCK_BYTES, LineCutter } from './lines.ts'
 import type { Lines } from './lines.ts'
 import { findPlaceNow } from './places.ts'
@@ -214,8 +214,7 @@ class Step {
       if (this.#kept?.segment !== segment) this.#kept = { segment, names: readNamesNow(segmentAt(this.#dir, segment)) }
       return namesAt(this.#kept.names, seq)
     }
-    const { provider_name, model_name } = entryOfLine(bytes, start, end)
-    return { provider: indexedName(provider_name), model: indexedName(model_name) }
+    return namesOfLine(bytes, start, end)
   }
 
   #record(header: RecordHeader, bytes: Buffer, start: number, end: number, at: { segment: number; byte: number }): void {

@@ -9,26 +9,21 @@
  */
 import fs from 'node:fs'
 import { dirname, join } from 'node:path'
-import { indexedName } from '../../ledger/filter.ts'
+import { isMissing } from '../../ledger/errors.ts'
+import { indexedName, NO_NAMES } from '../../ledger/filter.ts'
+import type { EntryNames } from '../../ledger/filter.ts'
 import { seqOfLine } from '../../ledger/line-seq.ts'
 import { partition, union } from '../../verify/ranges.ts'
 import type { Range } from '../../verify/ranges.ts'
 import { placeOf } from './audit-range.ts'
-import { entryOfLine } from './checked-line.ts'
+import { namesOfLine } from './checked-line.ts'
 import { readFully, writeFully } from './files.ts'
 import type { FilePort } from './files.ts'
 import { NAMES, padSeq, SEGMENTS } from './layout.ts'
 import type { Segment } from './layout.ts'
 import { forwardLines } from './lines.ts'
 
-export interface EntryNames {
-  readonly provider: string | null
-  readonly model: string | null
-}
-
 interface Named extends EntryNames, Range {}
-
-export const NO_NAMES: EntryNames = { provider: null, model: null }
 
 /** Of one segment: ascending, without overlap. */
 export type SegmentNames = readonly Named[]
@@ -82,8 +77,6 @@ function parseNames(text: string): SegmentNames {
   }
   return found.sort((a, b) => a.first - b.first)
 }
-
-const isMissing = (error: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes(String((error as { code?: unknown }).code))
 
 /** None where there is no such file. */
 export async function readNames(files: FilePort, segment: Segment): Promise<SegmentNames> {
@@ -151,9 +144,8 @@ async function namesWithin(files: FilePort, segment: Segment, ranges: readonly R
         const seq = seqOfLine(bytes, start, end)
         while (next < ranges.length && ranges[next]!.last < seq) next++
         if (seq !== -1 && seq >= (ranges[next]?.first ?? Infinity)) {
-          const entry = entryOfLine(bytes, start, end)
-          const [provider, model] = [indexedName(entry.provider_name), indexedName(entry.model_name)]
-          if (provider !== null || model !== null) found.push({ provider, model, first: seq, last: seq })
+          const names = namesOfLine(bytes, start, end)
+          if (names.provider !== null || names.model !== null) found.push({ ...names, first: seq, last: seq })
         }
         if (seq >= last) return found
         start = end + 1

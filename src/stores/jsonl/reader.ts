@@ -3,16 +3,17 @@
  * and never what is there: each line that it names is looked at, and one that doesn't fit makes the index anew.
  */
 import { LedgerError } from '../../ledger/errors.ts'
-import { fitsFilter, indexedName, isEmptyFilter } from '../../ledger/filter.ts'
+import { fitsFilter, isEmptyFilter, NO_NAMES } from '../../ledger/filter.ts'
+import type { EntryNames } from '../../ledger/filter.ts'
 import type { RecordFilter, Selection, TallyColumn } from '../../ledger/store.ts'
 import type { RecordHeader } from '../../verify/header.ts'
-import { entryOfLine, headerOfLine, isWithheld } from './checked-line.ts'
+import { headerOfLine, isWithheld, namesOfLine } from './checked-line.ts'
 import type { LedgerEnd } from './end.ts'
 import { asFileError } from './files.ts'
 import type { FilePort } from './files.ts'
 import { indexMismatch } from './index-db.ts'
-import { namesAt, NO_NAMES, readNames } from './kept-names.ts'
-import type { EntryNames, SegmentNames } from './kept-names.ts'
+import { namesAt, readNames } from './kept-names.ts'
+import type { SegmentNames } from './kept-names.ts'
 import type { Segment } from './layout.ts'
 import type { LedgerIndex } from './ledger-index.ts'
 import { findLine, isLineOf, readPlaces } from './places.ts'
@@ -273,16 +274,14 @@ export class Reader {
 
 /** Of an entry that is withheld: what is kept of it. */
 function namesOf(line: Buffer, seq: number, kept: SegmentNames): EntryNames {
-  if (isWithheld(line, 0, line.length)) return namesAt(kept, seq)
-  const { provider_name, model_name } = entryOfLine(line, 0, line.length)
-  return { provider: indexedName(provider_name), model: indexedName(model_name) }
+  return isWithheld(line, 0, line.length) ? namesAt(kept, seq) : namesOfLine(line, 0, line.length)
 }
 
 /** What an entry that is withheld once said, the index remembers. */
 function fitsAsIndexed(filter: RecordFilter, header: RecordHeader, line: Buffer): boolean {
   const { provider, model, ...others } = filter
   if ((provider === undefined && model === undefined) || isWithheld(line, 0, line.length)) return fitsFilter(others, header, null, null)
-  const names = namesOf(line, header.seq, [])
+  const names = namesOfLine(line, 0, line.length)
   return fitsFilter(filter, header, names.provider, names.model)
 }
 
