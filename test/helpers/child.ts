@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 
-// Older runtimes strip types only when asked to.
-const STRIPPING = process.features.typescript ? [] : ['--experimental-strip-types']
+/** Flags with which a runtime reads TypeScript: older ones strip types only when asked to. */
+export const STRIPPING = process.features.typescript ? [] : ['--experimental-strip-types']
 
 /** Stripping the types anew is most of the time that a process takes to begin. */
 export const COMPILE_CACHE = join(tmpdir(), 'cortex-ledger-compile-cache')

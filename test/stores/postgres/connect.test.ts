@@ -8,6 +8,7 @@ import { LedgerError } from '../../../src/ledger/errors.ts'
 import { connect } from '../../../src/stores/postgres/connect.ts'
 import { isConnectionLoss } from '../../../src/stores/postgres/errors.ts'
 import { parseTarget } from '../../../src/stores/postgres/target.ts'
+import { linesWithout } from '../../helpers/absent-packages.ts'
 import { clusterMissing, useCluster } from '../../helpers/postgres.ts'
 import { sql, startStandby } from '../../helpers/postgres-cluster.ts'
 import { tempDir } from '../../helpers/temp.ts'
@@ -367,29 +368,15 @@ describe.skipIf(pem === null)('encryption', () => {
   })
 })
 
-test.skipIf(clusterMissing !== null)('without the driver it is said what to install', () => {
-  const folder = tempDir()
-  const connectPath = new URL('../../../src/stores/postgres/connect.ts', import.meta.url).href
-  const targetPath = new URL('../../../src/stores/postgres/target.ts', import.meta.url).href
-  const driverPath = new URL('../../../src/stores/postgres/driver.ts', import.meta.url).href
-  const program = join(folder, 'without.mjs')
-  writeFileSync(
-    program,
-    `import { registerHooks } from 'node:module'
-    registerHooks({ resolve: (name, context, next) => {
-      if (name === 'pg' || name === 'pg-copy-streams') throw Object.assign(new Error('Cannot find package ' + name), { code: 'ERR_MODULE_NOT_FOUND' })
-      return next(name, context)
-    } })
-    const { connect } = await import(${JSON.stringify(connectPath)})
-    const { parseTarget } = await import(${JSON.stringify(targetPath)})
-    const { loadCopyStreams } = await import(${JSON.stringify(driverPath)})
-    const told = ({ code, message }) => console.log(code + ': ' + message)
+test('without the driver it is said what to install', () => {
+  const [pg, streams] = linesWithout(
+    ['pg', 'pg-copy-streams'],
+    `const { connect } = await import(source('stores/postgres/connect.ts'))
+    const { parseTarget } = await import(source('stores/postgres/target.ts'))
+    const { loadCopyStreams } = await import(source('stores/postgres/driver.ts'))
     await connect(parseTarget('postgres://localhost:1/d'), { need: 'any', patience_ms: 0 }).catch(told)
     await loadCopyStreams().catch(told)`,
   )
-  const stripping = process.features.typescript ? [] : ['--experimental-strip-types']
-  const { stdout } = spawnSync(process.execPath, [...stripping, '--disable-warning=ExperimentalWarning', program], { encoding: 'utf8' })
-  const [pg, streams] = stdout.split('\n')
   expect(pg).toMatch(/^unsupported: the driver pg can't be loaded: .*npm install pg@8 pg-copy-streams@7/)
   expect(streams).toMatch(/^unsupported: the driver pg-copy-streams can't be loaded/)
 })

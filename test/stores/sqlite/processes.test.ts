@@ -6,16 +6,16 @@ import { createInterface } from 'node:readline'
 import { expect, test } from 'vitest'
 import { openSqliteStore } from '../../../src/stores/sqlite/index.ts'
 import { readLine } from '../../../src/verify/record.ts'
+import { STRIPPING } from '../../helpers/child.ts'
 import { scale } from '../../helpers/scale.ts'
 import { tempDir } from '../../helpers/temp.ts'
 import { linesOf, makeLedger } from './helpers.ts'
 
 async function startAppender(path: string, name: string, batches: number, size: number): Promise<{ go(): void; done: Promise<string> }> {
-  const strip = process.features.typescript ? [] : ['--experimental-strip-types']
   const script = join(import.meta.dirname, 'appending-process.ts')
   const child = spawn(
     process.execPath,
-    [...strip, '--disable-warning=ExperimentalWarning', script, path, name, String(batches), String(size)],
+    [...STRIPPING, '--disable-warning=ExperimentalWarning', script, path, name, String(batches), String(size)],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   )
   const lines = createInterface({ input: child.stdout })
