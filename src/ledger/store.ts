@@ -297,6 +297,11 @@ export interface Store {
   /** @throws LedgerError `head_moved` | `disk_full` | `io_error` | `read_only` | `locked`; nothing is written unless `details.outcome_unknown`. */
   append(records: readonly SealedRecord[], expected: Head, options?: AppendOptions): Promise<void>
   /**
+   * `append` may be called while others are on their way: they take effect in order, and one behind another that fails
+   * fails too. Absent where it is not so, or nothing is gained by it.
+   */
+  readonly pipelined?: true
+  /**
    * Where many writers share the head: waits for the turn to append, and keeps all others out until it is over. Absent
    * where nobody else writes, or writing is too quick for it to matter.
    */

@@ -5,14 +5,18 @@
 import { LedgerError } from './errors.ts'
 import type { Draft } from './draft.ts'
 import { LIMITS } from './limits.ts'
+import { Line } from './line.ts'
 import { firstMatch } from './conditions.ts'
 import type { AppendCondition } from './conditions.ts'
+import { KnownEnd } from './known-end.ts'
+import type { Wanted } from './known-end.ts'
 import { planBatch } from './plan.ts'
 import type { AppendOutcome, BatchPlan, ClockNote, InclusionSource, Matches, Receipt, Sealing } from './plan.ts'
 import { AppendQueue } from './queue.ts'
 import type { BatchLimits, QueueLimits, Waiting } from './queue.ts'
 import type { RecordSigning } from './record-signing.ts'
-import type { ExitAppender, Head, SealedRecord, StateRequest, Store, StoreState, Turn } from './store.ts'
+import { answer, tell, turnOfTheLoop } from './telling.ts'
+import type { ExitAppender, Head, SealedRecord, Store, StoreState, Turn } from './store.ts'
 
 export interface WriterOptions {
   /** Wall clock, µs since the epoch. */
@@ -30,8 +34,6 @@ export interface WriterOptions {
   readonly answered?: ((size: number, records: readonly SealedRecord[]) => void) | undefined
 }
 
-/** Streams whose last version is remembered, so that most appends need not ask the store. */
-const STREAMS_REMEMBERED_MAX = 20_000
 /** Races for the head that a batch may lose before its callers hear of it; each is another writer's success. */
 const RACES_MAX = 200
 /** How often a batch whose outcome is unknown is looked for and written anew, before its callers hear that nobody knows. */
@@ -40,21 +42,6 @@ const LOOKS_MAX = 10
 const EXIT_ATTEMPTS = 3
 /** After a lost race, so many batches wait for their turn, as long as others write too. */
 const TURNS = 32
-
-/** A batch of so many appends may be answered in two halves. */
-const HALVED_APPENDS_MIN = 512
-/** What a caller takes to draft its next record, about, ms. */
-const DRAFTING_MS = 0.01
-
-const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
-function tell(batch: readonly Waiting[], outcomes: readonly AppendOutcome[], from: number, to: number): void {
-  for (let i = from; i < to; i++) {
-    const outcome = outcomes[i] as AppendOutcome
-    if ('error' in outcome) batch[i]?.reject(outcome.error)
-    else batch[i]?.resolve(outcome.receipts)
-  }
-}
 
 /** An append with a condition, of which nothing is there. */
 function isLeft({ condition, drafts }: Waiting, { runs }: StoreState): boolean {
@@ -66,31 +53,13 @@ function answersFromBefore({ outcomes }: BatchPlan): boolean {
   return outcomes.some((outcome) => 'receipts' in outcome && outcome.receipts.length > 0)
 }
 
-/**
- * Tells everybody in the batch. Callers who hear of it all draft their next records at once, on this thread, and the
- * disk has nothing to do meanwhile. So of a large batch one half hears first; their records are on their way to the
- * disk while the other half drafts. Where a write takes longer than drafting, fewer and larger batches are better.
- * Resolves to `half` when it is the writer's turn.
- */
-async function answer(batch: readonly Waiting[], outcomes: readonly AppendOutcome[], written_ms: number): Promise<'all' | 'half'> {
-  const isHalved = batch.length >= HALVED_APPENDS_MIN && written_ms < (batch.length / 2) * DRAFTING_MS
-  const half = isHalved ? batch.length >> 1 : batch.length
-  tell(batch, outcomes, 0, half)
-  if (!isHalved) return 'all'
-  const turn = turnOfTheLoop()
-  setImmediate(() => tell(batch, outcomes, half, batch.length))
-  await turn
-  return 'half'
-}
-
-/** A batch on its way. */
-interface Work {
+/** A batch, and how far it is with being written. */
+interface Work extends Wanted {
   readonly batch: readonly Waiting[]
   /** How often its outcome was unknown. */
   looks: number
   /** The record that seals the live segment, which goes in front. */
   sealing: Draft | null
-  /** What is there already is the answer, so it has to be durable. */
   confirming: boolean
 }
 
@@ -100,14 +69,15 @@ export class Writer {
   readonly #queue: AppendQueue
   readonly #inclusion: InclusionSource
   readonly #batchLimits: BatchLimits
-  #inFlight: readonly Waiting[] = []
+  readonly #known = new KnownEnd()
+  /** Batches that were taken off the queue, and whose callers have heard nothing yet. */
+  #inFlight: (readonly Waiting[])[] = []
+  /** Null where one is written at a time. */
+  readonly #line: Line | null
   #running: Promise<void> | null = null
   #closed = false
-  /** What this writer knows of the ledger's end; null when only the store knows. */
-  #head: Head | null = null
   /** The records of the batch that was committed last. */
   #written: readonly SealedRecord[] = []
-  #streams = new Map<string, number>()
   /** Batches that are still to wait for their turn. */
   #turnsLeft = 0
 
@@ -120,11 +90,12 @@ export class Writer {
       records_max: options.batch?.records_max ?? LIMITS.batch_records_max,
       bytes_max: options.batch?.bytes_max ?? LIMITS.batch_bytes_max,
     }
+    this.#line = this.#newLine()
   }
 
   /** Records that wait or are being written. */
   get pending(): number {
-    return this.#queue.records + this.#inFlight.reduce((sum, append) => sum + append.drafts.length, 0)
+    return this.#queue.records + this.#inFlight.flat().reduce((sum, append) => sum + append.drafts.length, 0)
   }
 
   /** Resolves when the append is durable. Rejects with what kept it from that; then nothing of it was written. */
@@ -138,6 +109,7 @@ export class Writer {
       for (const draft of drafts) bytes += draft.size_bytes
       this.#queue.put({ drafts, expectations, condition, newSegment, bytes, resolve, reject })
       this.#running ??= this.#run()
+      this.#line?.gathered()
     })
   }
 
@@ -157,27 +129,58 @@ export class Writer {
 
   async #run(): Promise<void> {
     try {
-      for (let answered: 'all' | 'half' = 'all'; !this.#queue.isEmpty;) {
+      for (let answered: 'all' | 'half' = 'all'; !this.#queue.isEmpty || this.#line?.isEmpty === false;) {
         // One turn of the event loop: whoever just heard of the last batch can join this one. Not a timer.
         if (answered === 'all') await turnOfTheLoop()
-        const batch = this.#queue.take(this.#batchLimits)
-        this.#inFlight = batch
-        const began = performance.now()
-        const outcomes = await this.#commit(batch)
-        this.#inFlight = []
-        answered = await answer(batch, outcomes, performance.now() - began)
-        if (this.#head !== null) this.#options.answered?.(this.#head.size, this.#written)
-        this.#written = []
+        if (this.#line !== null) await this.#line.step()
+        else answered = await this.#alone(this.#take(this.#batchLimits))
       }
     } finally {
       this.#running = null
     }
   }
 
+  #take(limits: BatchLimits): readonly Waiting[] {
+    const batch = this.#queue.take(limits)
+    this.#inFlight.push(batch)
+    return batch
+  }
+
+  #newLine(): Line | null {
+    // A signer takes its time, and what it signs names the head.
+    if (this.#store.pipelined !== true || this.#options.signing !== undefined) return null
+    return new Line({
+      store: this.#store,
+      queue: this.#queue,
+      known: this.#known,
+      limits: this.#batchLimits,
+      isOpen: () => this.#turnsLeft === 0,
+      take: (limits) => this.#take(limits),
+      plan: (batch, state) => planBatch(batch, state, this.#now(state), this.#sealingParts()),
+      alone: (batch, failure) => this.#alone(batch, failure),
+      durable: (batch, plan) => {
+        this.#inFlight.shift()
+        tell(batch, plan.outcomes, 0, batch.length)
+        this.#options.answered?.(plan.head.size, plan.records)
+      },
+    })
+  }
+
+  /** Writes one batch with nothing else on its way, and tells everybody in it. `failure`: what became of it before. */
+  async #alone(batch: readonly Waiting[], failure?: unknown): Promise<'all' | 'half'> {
+    const began = performance.now()
+    const outcomes = await this.#commit(batch, failure)
+    this.#inFlight.shift()
+    const answered = await answer(batch, outcomes, performance.now() - began)
+    if (this.#known.head !== null) this.#options.answered?.(this.#known.head.size, this.#written)
+    this.#written = []
+    return answered
+  }
+
   /** Writes one batch and resolves to what everybody in it is to hear; never rejects. */
-  async #commit(batch: readonly Waiting[]): Promise<readonly AppendOutcome[]> {
+  async #commit(batch: readonly Waiting[], failure: unknown): Promise<readonly AppendOutcome[]> {
     try {
-      return await this.#write(batch)
+      return await this.#write(batch, failure)
     } catch (error) {
       const told =
         error instanceof LedgerError ? error : new LedgerError('io_error', `recording failed: ${String(error)}`, { cause: error })
@@ -185,33 +188,45 @@ export class Writer {
     }
   }
 
-  async #write(batch: readonly Waiting[]): Promise<readonly AppendOutcome[]> {
+  async #write(batch: readonly Waiting[], before: unknown): Promise<readonly AppendOutcome[]> {
     const work: Work = { batch, looks: 0, sealing: null, confirming: false }
+    let failure = before
     for (let race = 0; ; race++) {
+      if (failure !== undefined) await this.#afterFailure(work, failure, race)
       try {
         const outcomes = await this.#attempt(work)
         if (outcomes !== null) return outcomes
+        failure = undefined
       } catch (error) {
-        this.#forget()
-        if (!(error instanceof LedgerError)) throw error
-        // Crash point: the write may have taken effect. Look, by run_id, and only then decide; never write twice.
-        if (error.details.outcome_unknown === true) {
-          if (work.looks >= LOOKS_MAX) throw error
-          work.looks++
-          work.confirming = true
-        } else if (error.code !== 'head_moved' || race >= RACES_MAX) {
-          // An attempt before may have taken effect, and nobody could look.
-          throw work.looks === 0 ? error : new LedgerError(error.code, error.message, { ...error.details, outcome_unknown: true })
-        } else if (this.#store.takeTurn !== undefined) {
-          this.#turnsLeft = TURNS
-          // The lock settles what is unknown as well, and without it this batch would lose to all that take turns.
-          work.confirming = false
-        } else if (race > 4) {
-          // Others keep winning: step back for a moment, by chance, so that not all come again at once.
-          await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(race, 20)))
-        }
+        failure = error
       }
     }
+  }
+
+  /** Returns where the batch is to be tried again. */
+  async #afterFailure(work: Work, error: unknown, race: number): Promise<void> {
+    this.#known.forget()
+    if (!(error instanceof LedgerError)) throw error
+    // Crash point: the write may have taken effect. Look, by run_id, and only then decide; never write twice.
+    if (error.details.outcome_unknown === true) {
+      if (work.looks >= LOOKS_MAX) throw error
+      work.looks++
+      work.confirming = true
+    } else if (error.code !== 'head_moved' || race >= RACES_MAX) {
+      // An attempt before may have taken effect, and nobody could look.
+      throw work.looks === 0 ? error : new LedgerError(error.code, error.message, { ...error.details, outcome_unknown: true })
+    } else if (this.#store.takeTurn !== undefined) {
+      this.#turnsLeft = TURNS
+      // The lock settles what is unknown as well, and without it this batch would lose to all that take turns.
+      work.confirming = false
+    } else if (race > 4) {
+      // Others keep winning: step back for a moment, by chance, so that not all come again at once.
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(race, 20)))
+    }
+  }
+
+  #now({ now }: StoreState): number {
+    return now ?? this.#store.now?.() ?? this.#options.now()
   }
 
   /** Looks, seals and writes; null where it is to be done again. */
@@ -219,15 +234,14 @@ export class Writer {
     const turn = await this.#turn(work)
     let isOver = turn === null
     try {
-      const state = turn === null ? await this.#state(work) : this.#taken(turn.state)
+      const state = turn === null ? await this.#known.state(this.#store, work) : this.#known.taken(turn.state)
       // A seal that may be there already is looked for like the rest of the batch; else it names the head, so it is made anew.
       if (work.sealing === null || !state.runs.has(work.sealing.run_id)) work.sealing = await this.#sealing(work.batch, state.head)
       const { batch, sealing } = work
       const requests = sealing === null ? batch : [{ drafts: [sealing], expectations: [] }, ...batch]
       const { signing } = this.#options
-      const now = state.now ?? this.#store.now?.() ?? this.#options.now()
       const matches = await this.#matches(batch, state.head)
-      const plan = planBatch(requests, state, now, { ...this.#sealingParts(), matches })
+      const plan = planBatch(requests, state, this.#now(state), { ...this.#sealingParts(), matches })
       // Crash point: nothing is written yet, and nothing will be where a signer fails. Where another writer is faster
       // meanwhile, all is sealed and signed anew.
       const records = signing === undefined ? plan.records : await signing.sign(plan.records, state.streams.get('ledger'))
@@ -240,7 +254,7 @@ export class Writer {
         work.confirming = true
         return null
       }
-      this.#remember(plan)
+      this.#known.remember(plan)
       signing?.note(plan.streams.get('ledger'))
       this.#written = records
       if (sealing === null) return plan.outcomes
@@ -259,18 +273,12 @@ export class Writer {
    */
   async #turn(work: Work): Promise<Turn | null> {
     if (this.#turnsLeft === 0 || work.confirming || this.#store.takeTurn === undefined) return null
-    const before = this.#head
-    this.#forget()
-    const turn = await this.#store.takeTurn(this.#needs(work))
+    const before = this.#known.head
+    this.#known.forget()
+    const turn = await this.#store.takeTurn(this.#known.needs(work))
     const { head } = turn.state
     this.#turnsLeft = before !== null && before.size === head.size ? this.#turnsLeft - 1 : TURNS
     return turn
-  }
-
-  #taken(state: StoreState): StoreState {
-    this.#head = state.head
-    this.#streams = new Map(state.streams)
-    return { ...state, streams: this.#streams }
   }
 
   /**
@@ -281,7 +289,7 @@ export class Writer {
     if (!plan.outcomes.some((outcome) => 'error' in outcome && outcome.error.code === 'version_conflict')) return false
     const { head: actual } = await this.#store.state({ streams: [], run_ids: [] })
     if (actual.size === head.size && actual.hash === head.hash) return false
-    this.#forget()
+    this.#known.forget()
     return true
   }
 
@@ -307,54 +315,6 @@ export class Writer {
     return this.#options.sealSegment(head)
   }
 
-  /** What the batch needs to know. */
-  async #state(work: Work): Promise<StoreState> {
-    const request = this.#needs(work)
-    if (this.#head !== null && request.streams.length === 0 && request.run_ids.length === 0) {
-      return { head: this.#head, streams: this.#streams, runs: new Map(), now: null }
-    }
-    const { confirmedState } = this.#store
-    const isConfirmed = work.confirming && confirmedState !== undefined
-    const state = await (isConfirmed ? confirmedState.call(this.#store, request) : this.#store.state(request))
-    if (this.#head === null || this.#head.size !== state.head.size || this.#head.hash !== state.head.hash) {
-      this.#streams = new Map()
-      this.#head = state.head
-      // What was remembered is stale, and the request left out what was remembered: ask for it as well.
-      const again = this.#needs(work)
-      if (again.streams.length > request.streams.length) return this.#state(work)
-    }
-    for (const [stream, version] of state.streams) this.#streams.set(stream, version)
-    return { ...state, streams: this.#streams }
-  }
-
-  #needs({ batch, looks, sealing }: Pick<Work, 'batch' | 'looks' | 'sealing'>): StateRequest {
-    const streams = new Set<string>()
-    const run_ids: string[] = sealing === null ? [] : [sealing.run_id]
-    for (const append of batch) {
-      for (const draft of append.drafts) {
-        // Some of a batch whose outcome is unknown may be there already.
-        if (!draft.fresh || looks > 0) run_ids.push(draft.run_id)
-        // A stream that is named by a run_id made just now can't be there yet.
-        if (!this.#streams.has(draft.stream) && !(draft.fresh && draft.stream === draft.run_id)) streams.add(draft.stream)
-      }
-      // A stream may be expected at a version without being appended to.
-      for (const { stream } of append.expectations) if (!this.#streams.has(stream)) streams.add(stream)
-    }
-    if (!this.#streams.has('ledger')) streams.add('ledger')
-    return { streams: [...streams], run_ids }
-  }
-
-  #remember(plan: BatchPlan): void {
-    this.#head = plan.head
-    if (this.#streams.size + plan.streams.size > STREAMS_REMEMBERED_MAX) this.#streams = new Map()
-    for (const [stream, version] of plan.streams) this.#streams.set(stream, version)
-  }
-
-  #forget(): void {
-    this.#head = null
-    this.#streams = new Map()
-  }
-
   /**
    * In a process's `exit` handler, where nothing asynchronous runs any more: writes what still waits. An append that
    * was under way may be there or not, so all of its ids are looked for.
@@ -363,7 +323,7 @@ export class Writer {
     const store = this.#store.atExit
     if (store === undefined || this.pending === 0) return
     store.settle()
-    const rest = [...this.#inFlight]
+    const rest = this.#inFlight.flat()
     while (!this.#queue.isEmpty) rest.push(...this.#queue.take(this.#batchLimits))
     this.#inFlight = []
     this.#closed = true
@@ -380,8 +340,8 @@ export class Writer {
   }
 
   #writeAtExit(store: ExitAppender, rest: readonly Waiting[]): void {
-    this.#forget()
-    const state = store.state(this.#needs({ batch: rest, looks: 1, sealing: null }))
+    this.#known.forget()
+    const state = store.state(this.#known.needs({ batch: rest, looks: 1, sealing: null }))
     const { signing } = this.#options
     // What a condition rules out can't be looked for any more.
     const [writable, left] = [rest.filter(({ condition }) => condition === undefined), rest.filter((append) => isLeft(append, state))]

@@ -139,12 +139,16 @@ export class Appending {
   async append(records: readonly SealedRecord[], expected: Head): Promise<void> {
     const last = records.at(-1)
     if (last === undefined) return
-    for (const month of monthsOf(records)) await this.#partitions.ready(month)
-    await this.#alone(async () => {
+    const leave = await this.#enter()
+    try {
+      for (const month of monthsOf(records)) await this.#partitions.ready(month)
       const session = await this.#overLosses(() => this.#session())
-      await this.#heard(session, () => appendRecords(session, this.#options.place, records, expected))
-      this.#acknowledge(last, expected.size + records.length)
-    })
+      // Once all of it is sent the next one may follow: the server takes them in order.
+      await this.#heard(session, () => appendRecords(session, this.#options.place, records, expected, { sent: leave }))
+    } finally {
+      leave()
+    }
+    this.#acknowledge(last, expected.size + records.length)
   }
 
   /** Two ledgers of this process may write by one store: a transaction of one must not take in what the other appends. */

@@ -69,6 +69,7 @@ class PostgresStore implements Store {
   readonly segmentFull = false
   readonly segment = null
   readonly recovered = null
+  readonly pipelined = true
   readonly tree: TreeFiles
   readonly atExit: ExitAppender
   readonly replica: ReplicaMark

@@ -106,7 +106,7 @@ const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate
 
 /**
  * Appends to the end that the records were sealed for, all or nothing. `begun`: in the transaction that is open on the
- * session, which ends with it.
+ * session, which ends with it. `sent` is called when all of it is on its way.
  * @throws LedgerError `head_moved` where another writer came first, and of the storage
  */
 export async function appendRecords(
@@ -114,7 +114,7 @@ export async function appendRecords(
   place: LedgerPlace,
   records: readonly SealedRecord[],
   expected: Head,
-  { begun = false }: { readonly begun?: boolean } = {},
+  { begun = false, sent = () => {} }: { readonly begun?: boolean; readonly sent?: () => void } = {},
 ): Promise<void> {
   const isTransaction = begun || records.length > STATEMENT_RECORDS
   const answers: Promise<readonly Row[]>[] = []
@@ -133,6 +133,7 @@ export async function appendRecords(
   }
   // Where a part failed the commit rolls back; where the head has moved there is nothing to commit.
   if (isTransaction) send(session.query({ text: 'COMMIT' }))
+  sent()
   for (const answer of answers) {
     const [row] = await answer
     if (row !== undefined) requireAppended(session, place, expected, row)

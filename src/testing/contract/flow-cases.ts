@@ -53,10 +53,9 @@ export const flowCases: readonly Scenario[] = [
       while (!store.seen.some(({ fault }) => fault === 'delay')) await new Promise((resolve) => setImmediate(resolve))
       const rest = Array.from({ length: 200 }, () => ledger.record(someCall()))
       await Promise.all([first, ...rest])
-      assert.deepEqual(
-        store.seen.filter(({ call }) => call === 'append').map(({ seqs }) => seqs.length),
-        [1, 1, 200],
-      )
+      const sizes = store.seen.filter(({ call }) => call === 'append').map(({ seqs }) => seqs.length)
+      // A pipelined store gets what has gathered in two halves.
+      assert.deepEqual(sizes, store.pipelined === true ? [1, 1, 100, 100] : [1, 1, 200])
       await assertSound(ledger)
     },
   },
