@@ -53,11 +53,13 @@ let isCounting = false
 let batches = 0
 let races = 0
 
-function counted<T extends (...args: never[]) => Promise<void>>(append: T): T {
+function counted<T extends (...args: never[]) => Promise<unknown>>(append: T): T {
   return (async (...args) => {
     try {
-      await append(...args)
-      if (isCounting) batches++
+      const result = await append(...args)
+      // Null: nothing was appended, and it comes again in another way.
+      if (isCounting && result !== null) batches++
+      return result
     } catch (error) {
       if (isCounting && error instanceof LedgerError && error.code === 'head_moved') races++
       throw error
@@ -74,7 +76,11 @@ function steered(store: Store): Store {
   // A writer that has lost a race waits for its turn from then on; no lock and no round trip is spent on losing this one.
   const lose: Store['append'] = () => Promise.reject(new LedgerError('head_moved', 'this writer is to wait for its turn'))
   const append = task.turns === 'always' ? lose : counted(store.append.bind(store))
-  const own: Partial<Record<PropertyKey, unknown>> = { append, takeTurn: task.turns === 'never' ? undefined : takeTurn }
+  const own: Partial<Record<PropertyKey, unknown>> = {
+    append,
+    takeTurn: task.turns === 'never' ? undefined : takeTurn,
+    sealAndAppend: task.turns === 'as it is' ? counted(store.sealAndAppend!.bind(store)) : undefined,
+  }
   return new Proxy(store, {
     get(target, name) {
       if (name in own) return own[name]

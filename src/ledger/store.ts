@@ -248,6 +248,43 @@ export interface EntryOpener {
   readonly indexed: boolean
 }
 
+/** A record that is still to be sealed: its header but for what only the ledger's end says. */
+export interface UnsealedRecord {
+  readonly header: UnsealedHeader
+  /** The header's text in four pieces, between which stand `previous_hash` and `recorded_at`, `seq`, `stream_version`. */
+  readonly pieces: readonly [front: string, middle: string, near: string, back: string]
+  /** Its stream begins with it. */
+  readonly isStreamNew: boolean
+  readonly salt: string
+  readonly entry_text: string
+  readonly provider: string | null
+  readonly model: string | null
+}
+
+export interface UnsealedHeader {
+  readonly run_id: string
+  readonly stream: string
+  readonly type: string
+  readonly actor: string
+  readonly action: string
+  readonly outcome: Outcome
+  readonly timestamp: string
+  readonly correlation_id: string | undefined
+  readonly causation_id: string | undefined
+  readonly tags: readonly string[] | undefined
+}
+
+/** What a store sealed records for. */
+export interface SealedFor {
+  /** The end before them. */
+  readonly head: Head
+  readonly streams: ReadonlyMap<string, number>
+  /** Of all of them. */
+  readonly recorded_at: string
+  /** Hash of the last one. */
+  readonly hash: string
+}
+
 export interface AppendOptions {
   /** The first of these records begins a new segment (stores without segments ignore it). */
   readonly newSegment?: boolean
@@ -306,6 +343,12 @@ export interface Store {
    * where nobody else writes, or writing is too quick for it to matter.
    */
   takeTurn?(request: StateRequest): Promise<Turn>
+  /**
+   * The same for records that nothing is asked about before they are sealed: the store seals them at the end, whatever
+   * that is when their turn comes. Null where it can't, and nothing was appended; absent where it never can.
+   * @throws LedgerError as `append`, without `head_moved`
+   */
+  sealAndAppend?(records: readonly UnsealedRecord[]): Promise<SealedFor | null>
   /** The clock that all writers share, µs since the epoch; absent or null where there is none. */
   now?(): number | null
   /** For a process that is exiting, where nothing asynchronous runs any more; absent where a store can't. */

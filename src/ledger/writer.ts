@@ -11,6 +11,7 @@ import type { AppendCondition } from './conditions.ts'
 import { KnownEnd } from './known-end.ts'
 import type { Wanted } from './known-end.ts'
 import { planBatch } from './plan.ts'
+import { isSealable, planSealed, unsealed } from './sealed-there.ts'
 import type { AppendOutcome, BatchPlan, ClockNote, InclusionSource, Matches, Receipt, Sealing } from './plan.ts'
 import { AppendQueue } from './queue.ts'
 import type { BatchLimits, QueueLimits, Waiting } from './queue.ts'
@@ -231,6 +232,8 @@ export class Writer {
 
   /** Looks, seals and writes; null where it is to be done again. */
   async #attempt(work: Work): Promise<readonly AppendOutcome[] | null> {
+    const sealed = await this.#sealedThere(work)
+    if (sealed !== null) return sealed
     const turn = await this.#turn(work)
     let isOver = turn === null
     try {
@@ -267,17 +270,37 @@ export class Writer {
   }
 
   /**
+   * Where others write too, the store seals what needs no answer first: it need not wait for this process then, which may
+   * have to wait for a processor, while all others wait for the head. Null where it does not.
+   */
+  async #sealedThere(work: Work): Promise<readonly AppendOutcome[] | null> {
+    const { batch, confirming, looks } = work
+    if (this.#turnsLeft === 0 || confirming || looks > 0 || this.#options.signing !== undefined) return null
+    if (this.#store.sealAndAppend === undefined || !isSealable(batch)) return null
+    const sealed = await this.#store.sealAndAppend(batch.map(({ drafts }) => unsealed(drafts[0] as Draft)))
+    if (sealed === null) return null
+    const plan = planSealed(batch, sealed, this.#sealingParts())
+    this.#noteOthers(sealed.head)
+    this.#known.taken({ ...sealed, runs: new Map(), now: null })
+    this.#known.remember(plan)
+    this.#written = plan.records
+    return plan.outcomes
+  }
+
+  /** Others still write, or have not for so many batches. */
+  #noteOthers({ size }: Head): void {
+    this.#turnsLeft = this.#known.head?.size === size ? this.#turnsLeft - 1 : TURNS
+  }
+
+  /**
    * Alone, comparing the head is one round trip and no lock. Where others write too, all that was sealed and sent for a
    * head that has moved was for nothing, so whoever lost a race waits for the turn from then on, until nobody else writes.
    * After a write whose outcome is unknown `state` settles it first.
    */
   async #turn(work: Work): Promise<Turn | null> {
     if (this.#turnsLeft === 0 || work.confirming || this.#store.takeTurn === undefined) return null
-    const before = this.#known.head
-    this.#known.forget()
-    const turn = await this.#store.takeTurn(this.#known.needs(work))
-    const { head } = turn.state
-    this.#turnsLeft = before !== null && before.size === head.size ? this.#turnsLeft - 1 : TURNS
+    const turn = await this.#store.takeTurn(new KnownEnd().needs(work))
+    this.#noteOthers(turn.state.head)
     return turn
   }
 

@@ -136,6 +136,7 @@ export function faultyStore(inner: Store): FaultyStore {
       meet('append', positionsOf(records), () => inner.append(records, expected, options)),
     ...(inner.confirmedState === undefined ? {} : { confirmedState: (request) => meet('state', [], () => inner.confirmedState!(request)) }),
     ...(inner.takeTurn === undefined ? {} : { takeTurn }),
+    ...(inner.sealAndAppend === undefined ? {} : { sealAndAppend: (records) => meet('append', [], () => inner.sealAndAppend!(records)) }),
     ...(inner.pipelined === undefined ? {} : { pipelined: inner.pipelined }),
     ...(inner.watch === undefined ? {} : { watch: (signal) => inner.watch!(signal) }),
     ...(inner.now === undefined ? {} : { now: () => inner.now!() }),

@@ -1,12 +1,13 @@
 /** Appending over connections that may be lost at any moment: what is acknowledged stays, and nothing is written twice. */
 import { LedgerError } from '../../ledger/errors.ts'
-import type { Head, SealedRecord, StateRequest, StoreState, Turn } from '../../ledger/store.ts'
+import type { Head, SealedFor, SealedRecord, StateRequest, StoreState, Turn, UnsealedRecord } from '../../ledger/store.ts'
 import type { LedgerWarning } from '../../ledger/warning.ts'
 import { formatTime } from '../../verify/time.ts'
 import { isConnectionLoss, sqlStateOf } from './errors.ts'
 import { Partitions } from './partitions.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
+import { sealRecords } from './sealing.ts'
 import { appendRecords, hashAt, readState } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
 
@@ -42,6 +43,10 @@ function monthsOf(records: readonly SealedRecord[]): string[] {
   const times = records.map(({ header }) => header.recorded_at)
   const [first = '', last = ''] = [times[0], times.at(-1)]
   return first.slice(0, 7) === last.slice(0, 7) ? [last] : [...new Map(times.map((time) => [time.slice(0, 7), time])).values()]
+}
+
+function endOf({ hash, header }: SealedRecord, size: number): { size: number; hash: string; recorded_at: string } {
+  return { size, hash, recorded_at: header.recorded_at }
 }
 
 export class Appending {
@@ -148,7 +153,7 @@ export class Appending {
     } finally {
       leave()
     }
-    this.#acknowledge(last, expected.size + records.length)
+    this.#acknowledge(endOf(last, expected.size + records.length))
   }
 
   /** Two ledgers of this process may write by one store: a transaction of one must not take in what the other appends. */
@@ -184,6 +189,24 @@ export class Appending {
     }
   }
 
+  /** Waits for its turn inside the server: what is sealed there is worked at as soon as the head's lock is free. */
+  async sealAndAppend(records: readonly UnsealedRecord[]): Promise<SealedFor | null> {
+    const now = this.#options.now()
+    // Where a program brings its own clock, that counts.
+    if (now === null) return null
+    const leave = await this.#enter()
+    try {
+      await this.#partitions.ready(formatTime(now))
+      if (this.#isUncertain) await this.#confirmed(NOTHING)
+      const session = await this.#overLosses(() => this.#session())
+      const sealed = await this.#heard(session, () => sealRecords(session, this.#options.place, records))
+      if (sealed !== null) this.#acknowledge({ ...sealed, size: sealed.head.size + records.length })
+      return sealed
+    } finally {
+      leave()
+    }
+  }
+
   #turn(request: StateRequest, leave: () => void): Promise<Turn> {
     return this.#overLosses(async () => {
       const { place } = this.#options
@@ -202,7 +225,7 @@ export class Appending {
         append: async (records) => {
           const last = records.at(-1) as SealedRecord
           await this.#heard(session, () => appendRecords(session, place, records, state.head, { begun: true })).finally(leave)
-          this.#acknowledge(last, state.head.size + records.length)
+          this.#acknowledge(endOf(last, state.head.size + records.length))
         },
         release: async () => {
           await session.query({ text: 'ROLLBACK' }).catch(() => session.destroy())
@@ -213,10 +236,11 @@ export class Appending {
   }
 
   /** `work` commits: where its answer is lost, nobody knows. */
-  async #heard(session: Session, work: () => Promise<void>): Promise<void> {
+  async #heard<T>(session: Session, work: () => Promise<T>): Promise<T> {
     const warnings = session.warnings
+    let result: T
     try {
-      await work()
+      result = await work()
     } catch (error) {
       if (!(error instanceof LedgerError) || !(await isOver(session, error))) throw error
       this.#isUncertain = true
@@ -224,7 +248,7 @@ export class Appending {
       const { code, message, details } = error
       throw new LedgerError(code, message, { ...details, outcome_unknown: true })
     }
-    if (session.warnings === warnings) return
+    if (session.warnings === warnings) return result
     this.#isUncertain = true
     throw this.#notWaitedFor()
   }
@@ -238,11 +262,11 @@ export class Appending {
     )
   }
 
-  #acknowledge(last: SealedRecord, size: number): void {
-    this.#acknowledged = { size, hash: last.hash, recorded_at: last.header.recorded_at }
+  #acknowledge({ size, hash, recorded_at }: { size: number; hash: string; recorded_at: string }): void {
+    this.#acknowledged = { size, hash, recorded_at }
     // It stands behind whatever was uncertain.
     this.#isUncertain = false
-    this.#partitions.lookAhead(last.header.recorded_at)
+    this.#partitions.lookAhead(recorded_at)
     this.#options.appended?.()
   }
 

@@ -14,6 +14,7 @@ import type {
   Head,
   RecordFilter,
   ReplicaMark,
+  SealedFor,
   SealedRecord,
   Selection,
   SnapshotFiles,
@@ -24,6 +25,7 @@ import type {
   TallyColumn,
   TreeFiles,
   Turn,
+  UnsealedRecord,
 } from '../../ledger/store.ts'
 import { emitWarning } from '../../ledger/warning.ts'
 import { auditRows } from './audit.ts'
@@ -134,6 +136,11 @@ class PostgresStore implements Store {
   async takeTurn(request: StateRequest): Promise<Turn> {
     this.#assertWritable()
     return this.#appending.takeTurn(request)
+  }
+
+  async sealAndAppend(records: readonly UnsealedRecord[]): Promise<SealedFor | null> {
+    this.#assertWritable()
+    return this.#appending.sealAndAppend(records)
   }
 
   watch(signal: AbortSignal): AsyncIterable<void> {

@@ -30,7 +30,7 @@ function grants(name: (role: LedgerRole) => string, schema: string): string[] {
     `GRANT SELECT ON audit_log, audit_records, snapshots, data_keys, entry_files, entry_pieces TO ${seeing}`,
     `GRANT SELECT (${HEADER_COLUMNS}) ON audit_log TO ${name('auditor')}`,
     // Records come in by one function; what is derived from them is nobody's truth.
-    `GRANT EXECUTE ON FUNCTION append_records(${APPEND_TYPES}), lock_state(integer, text[], text[]), confirm_state(integer),
+    `GRANT EXECUTE ON FUNCTION append_records(${APPEND_TYPES}), seal_records, lock_state(integer, text[], text[]), confirm_state(integer),
       ensure_partitions(timestamptz, integer) TO ${name('writer')}`,
     `GRANT INSERT, UPDATE, DELETE ON tree_hashes, ledger_texts, snapshots TO ${name('writer')}`,
     `GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz, integer), withhold_entries(integer, bigint[], bigint[], boolean, bigint),

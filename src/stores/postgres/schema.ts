@@ -6,6 +6,7 @@
  */
 import { APPEND_SQL, GUARDS_SQL, STATE_SQL } from './schema-functions.ts'
 import { PARTITIONS_SQL } from './schema-partitions.ts'
+import { SEALING_SQL } from './schema-sealing.ts'
 import { UPKEEP_SQL } from './schema-upkeep.ts'
 
 /**
@@ -156,5 +157,6 @@ export const MIGRATIONS: readonly ((schema: string) => string)[] = [
       .join('\n')
       .replaceAll('@schema@', schema),
   (schema) => [DATA_KEYS_SQL, UPKEEP_SQL].join('\n').replaceAll('@schema@', schema),
+  (schema) => SEALING_SQL.replaceAll('@schema@', schema),
 ]
 export const SCHEMA_VERSION = MIGRATIONS.length

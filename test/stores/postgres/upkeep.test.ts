@@ -264,8 +264,8 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
     const { url, store, chain } = await started(Array.from({ length: 9 }, () => ({})))
     await store.close()
     const client = await connectAs(url)
-    await client.query(`DROP TABLE entry_pieces, entry_files, upkeep_due, data_keys CASCADE; DELETE FROM schema_version WHERE version = 2;
-      DROP FUNCTION withhold_entries, restore_entries, note_due, upkeep_holder, rewrite_table, renew_statistics CASCADE`)
+    await client.query(`DROP TABLE entry_pieces, entry_files, upkeep_due, data_keys CASCADE; DELETE FROM schema_version WHERE version > 1;
+      DROP FUNCTION seal_records, withhold_entries, restore_entries, note_due, upkeep_holder, rewrite_table, renew_statistics CASCADE`)
     await client.end()
     const reader = await openPostgresStore(url, { readOnly: true })
     expect(await linesOf(reader)).toEqual(chain.lines)
