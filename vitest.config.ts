@@ -17,6 +17,7 @@ const isNative = Number(process.versions.node.split('.')[0]) >= 24
 
 export default defineConfig({
   test: {
+    globalSetup: ['test/programs.ts'],
     setupFiles: ['test/setup.ts'],
     // The big counts of `npm run soak` take as long as they take.
     testTimeout: process.env['SOAK'] === '1' ? 7_200_000 : 120_000,
