@@ -10,7 +10,7 @@ import { built } from './built.ts'
 export const STRIPPING = process.features.typescript ? [] : ['--experimental-strip-types']
 
 /** Stripping the types anew is most of the time that a process takes to begin. */
-export const COMPILE_CACHE = join(tmpdir(), 'cortex-ledger-compile-cache')
+export const COMPILE_CACHE = process.env['NODE_COMPILE_CACHE'] ?? join(tmpdir(), 'cortex-ledger-compile-cache')
 
 export interface Child {
   readonly pid: number
