@@ -1,10 +1,15 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { folderInMemory } from './test/folder.ts'
 
-// Tests and the programs that they start by the hundred run straight from their TypeScript; stripping its types anew takes
-// most of the time until such a process is ready. Workers inherit it from here.
+// Tests run straight from their TypeScript; stripping its types anew takes most of the time until they begin. Workers
+// inherit it from here.
 process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'cortex-ledger-compile-cache')
+
+// The soak has the disk, and whoever runs the tests may say where.
+const folder = process.env['TMPDIR'] === undefined && process.env['SOAK'] !== '1' ? folderInMemory() : null
+if (folder !== null) process.env['TMPDIR'] = folder
 
 /** Files that leave nothing behind in their process, so that the next ones can have it: a new one takes most of a second. */
 const SHARING = ['test/{archives,cli,derive,ledger,stores,tamper,testing,verify,witness}/**/*.test.ts']
@@ -17,6 +22,7 @@ const isNative = Number(process.versions.node.split('.')[0]) >= 24
 
 export default defineConfig({
   test: {
+    globalSetup: ['test/programs.ts'],
     setupFiles: ['test/setup.ts'],
     // The big counts of `npm run soak` take as long as they take.
     testTimeout: process.env['SOAK'] === '1' ? 7_200_000 : 120_000,

@@ -42,8 +42,7 @@ interface Payload {
 }
 
 const task = JSON.parse(process.argv[2] ?? '') as WriterTask
-const { AuditLedger } = (await import(join(task.built, 'index.js'))) as typeof import('../../src/index.ts')
-const { LedgerError } = (await import(join(task.built, 'ledger/errors.js'))) as typeof import('../../src/ledger/errors.ts')
+const { AuditLedger, LedgerError } = (await import(join(task.built, 'index.js'))) as typeof import('../../src/index.ts')
 const { openPostgresStore } = (await import(
   join(task.built, 'stores/postgres/index.js')
 )) as typeof import('../../src/stores/postgres/index.ts')

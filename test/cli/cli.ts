@@ -3,12 +3,12 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { PassThrough } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { main } from '../../src/cli/main.ts'
+import { built } from '../helpers/built.ts'
 import { COMPILE_CACHE } from '../helpers/child.ts'
 import { whatIsOpen, untilClosed } from '../helpers/left-open.ts'
 
-export const BIN = fileURLToPath(new URL('../../src/cli/bin.ts', import.meta.url))
+export const BIN = built('cli/bin')
 
 export interface Ended {
   readonly code: number | null

@@ -53,7 +53,7 @@ test('beside a live writer the latest checkpoint is published, and why it is not
   const folder = tempDir()
   const [ledger, dir] = [join(folder, 'audit'), join(folder, 'public')]
   const key = await ledgerAt(ledger, 5)
-  const writer = startChild('writer-process.ts', {
+  const writer = startChild('writer-process', {
     location: ledger,
     name: 'w',
     callers: 1,
@@ -116,7 +116,7 @@ test('what can not be: each with its exit code, and nothing is made', async () =
 test('a ledger that no key signs has nothing to publish', async () => {
   const folder = tempDir()
   const ledger = join(folder, 'audit')
-  const writer = startChild('writer-process.ts', { location: ledger, name: 'w', callers: 1, seed: 1, appends: 2 })
+  const writer = startChild('writer-process', { location: ledger, name: 'w', callers: 1, seed: 1, appends: 2 })
   await writer.waitFor(/^done/)
   expect(await run(['publish', ledger, join(folder, 'public')])).toMatchObject({
     code: 3,

@@ -30,7 +30,7 @@ test.each([
   const random = seededRandom(SEED)
   const signed: [size: number, root: string][] = []
   for (let life = 0; life < KILLS; life++) {
-    const children = Array.from({ length: processes }, () => startChild('signing-process.ts', { location, origin: ORIGIN, stateFolder }))
+    const children = Array.from({ length: processes }, () => startChild('signing-process', { location, origin: ORIGIN, stateFolder }))
     await Promise.all(children.map((child) => child.waitFor(/^ready/)))
     await children[0]!.waitForCount(2 + random.below(20))
     await new Promise((resolve) => setTimeout(resolve, random.below(20)))

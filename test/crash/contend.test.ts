@@ -22,14 +22,14 @@ async function refusal(opening: Promise<AuditLedger>): Promise<LedgerError> {
 describe('JSONL', () => {
   test('a second writing process is refused, naming the first, until that one dies', async () => {
     const location = join(tempDir(), 'ledger')
-    const first = startChild('writer-process.ts', { location, name: 'first', callers: 4, seed: 1 })
+    const first = startChild('writer-process', { location, name: 'first', callers: 4, seed: 1 })
     await first.waitForCount(20)
     for (let i = 0; i < 3; i++) {
       const error = await refusal(AuditLedger.open(location, OPEN))
       expect(error.code).toBe('locked')
       expect(error.message).toContain(String(first.pid))
     }
-    const second = startChild('writer-process.ts', { location, name: 'second', callers: 1, seed: 2 })
+    const second = startChild('writer-process', { location, name: 'second', callers: 1, seed: 2 })
     expect(await second.waitFor(/^refused/)).toMatch(new RegExp(`^refused locked .*\\b${first.pid}\\b`))
     await first.kill()
     const ledger = await AuditLedger.open(location, { ...OPEN, onWarning: () => {} })
@@ -44,7 +44,7 @@ describe('JSONL', () => {
     const reader = await AuditLedger.open(location, { readOnly: true })
     await verifyLedger(location)
     await reader.close()
-    const rival = startChild('writer-process.ts', { location, name: 'rival', callers: 1, seed: 3 })
+    const rival = startChild('writer-process', { location, name: 'rival', callers: 1, seed: 3 })
     expect(await rival.waitFor(/^(refused|ready)/)).toMatch(new RegExp(`^refused locked .*\\b${process.pid}\\b`))
     await ledger.close()
   })
@@ -53,7 +53,7 @@ describe('JSONL', () => {
     'verification beside a writing process finds no problem',
     async () => {
       const location = join(tempDir(), 'ledger')
-      const writer = startChild('writer-process.ts', { location, name: 'writer', callers: 16, seed: 4, open: { segmentBytes: 500_000 } })
+      const writer = startChild('writer-process', { location, name: 'writer', callers: 16, seed: 4, open: { segmentBytes: 500_000 } })
       await writer.waitForCount(20)
       let size = 0
       for (let i = 0; i < scale(10, 100); i++) {
@@ -78,7 +78,7 @@ describe('JSONL', () => {
     const location = join(tempDir(), 'ledger')
     if (exists) await (await AuditLedger.open(location, OPEN)).close()
     const processes = Array.from({ length: count }, (__, i) =>
-      startChild('writer-process.ts', { location, name: `p${i}`, callers: 1, seed: i, waitForStart: true, onlyHold: true }),
+      startChild('writer-process', { location, name: `p${i}`, callers: 1, seed: i, waitForStart: true, onlyHold: true }),
     )
     for (const child of processes) await child.waitFor(/^waiting/)
     for (const child of processes) child.tell('go')
@@ -99,7 +99,7 @@ describe('SQLite', () => {
   test.each([2, 4])('%i processes write at once: serialised, gapless, every receipt true', async (count) => {
     const location = join(tempDir(), 'ledger.db')
     const processes = Array.from({ length: count }, (_, i) =>
-      startChild('writer-process.ts', {
+      startChild('writer-process', {
         location,
         name: `p${i}`,
         callers: 6,
@@ -124,7 +124,7 @@ describe('SQLite', () => {
     const location = join(tempDir(), 'ledger.db')
     const processes = Array.from({ length: 3 }, () =>
       // Same name and seed: the same ids with the same content.
-      startChild('writer-process.ts', { location, name: 'same', callers: 1, appends: 30, seed: 7, waitForStart: true }),
+      startChild('writer-process', { location, name: 'same', callers: 1, appends: 30, seed: 7, waitForStart: true }),
     )
     for (const child of processes) await child.waitFor(/^waiting/)
     for (const child of processes) child.tell('go')

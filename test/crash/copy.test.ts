@@ -69,7 +69,7 @@ async function copyAndBeKilled(from: string, newPlace: (round: number) => Promis
     let kills = 0
     for (; ; kills++) {
       // At least one append gets through now and then: 1 to 9 are moments of the first four writes.
-      const child = startChild('copy-process.ts', { from, to, killAt: 1 + random.below(9) } satisfies CopyPlan)
+      const child = startChild('copy-process', { from, to, killAt: 1 + random.below(9) } satisfies CopyPlan)
       const { signal } = await child.exited
       if (signal === null) {
         expect(child.lines, child.stderr()).toEqual(['done'])

@@ -25,7 +25,7 @@ describe.each([
   ]
   test.each(ways)('%s without waiting, end: %s', async (what, end) => {
     const location = join(tempDir(), name)
-    const child = startChild('exiting-process.ts', { location, what, end, count: COUNT } satisfies ExitPlan)
+    const child = startChild('exiting-process', { location, what, end, count: COUNT } satisfies ExitPlan)
     const { code } = await child.exited
     expect(code, child.stderr()).toBe(end === 'throw' ? 1 : 0)
     const ledger = await AuditLedger.open(location, { signer: null })
@@ -39,7 +39,7 @@ describe.each([
 
   test('appends with a condition are not written, which is said, and what waits beside them is', async () => {
     const location = join(tempDir(), name)
-    const child = startChild('exiting-process.ts', { location, what: 'conditional', end: 'exit', count: COUNT } satisfies ExitPlan)
+    const child = startChild('exiting-process', { location, what: 'conditional', end: 'exit', count: COUNT } satisfies ExitPlan)
     const { code } = await child.exited
     expect(code, child.stderr()).toBe(0)
     expect(child.stderr()).toMatch(new RegExp(`at exit were not written: ${COUNT} appends with a condition`))

@@ -16,7 +16,7 @@ const OPEN = { origin: 'example.com/crash', signer: null, segmentBytes: 300_000,
 
 async function liveAndBeKilled(location: string, life: number, before: readonly Acknowledged[]): Promise<Acknowledged[]> {
   const random = seededRandom(SEED + life)
-  const child = startChild('writer-process.ts', {
+  const child = startChild('writer-process', {
     location,
     name: `life-${life}`,
     callers: 1 + random.below(48),

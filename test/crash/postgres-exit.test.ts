@@ -32,7 +32,7 @@ describe.skipIf(postgresMissing !== null)('PostgreSQL', () => {
   ]
   test.each(ways)('%s without waiting, end: %s', async (what, end) => {
     const location = await newDatabase()
-    const child = startChild('exiting-process.ts', { location, what, end, count: COUNT } satisfies ExitPlan)
+    const child = startChild('exiting-process', { location, what, end, count: COUNT } satisfies ExitPlan)
     const { code } = await child.exited
     expect(code, child.stderr()).toBe(end === 'throw' ? 1 : 0)
     if (end !== 'throw') expect(child.stderr()).toBe('')
@@ -41,9 +41,9 @@ describe.skipIf(postgresMissing !== null)('PostgreSQL', () => {
 
   test('beside a process that writes all the time', async () => {
     const location = await newDatabase()
-    const other = startChild('writer-process.ts', { location, name: 'other', callers: 8, seed: 1, open: { origin: 'example.com/exit' } })
+    const other = startChild('writer-process', { location, name: 'other', callers: 8, seed: 1, open: { origin: 'example.com/exit' } })
     await other.waitForCount(20)
-    const child = startChild('exiting-process.ts', { location, what: 'record', end: 'later', count: COUNT } satisfies ExitPlan)
+    const child = startChild('exiting-process', { location, what: 'record', end: 'later', count: COUNT } satisfies ExitPlan)
     const { code } = await child.exited
     expect(code, child.stderr()).toBe(0)
     await other.kill()
@@ -57,7 +57,7 @@ describe.skipIf(postgresMissing !== null)('PostgreSQL', () => {
     const location = await newDatabase()
     await (await AuditLedger.open(location, { signer: null, origin: 'example.com/exit' })).close()
     const flags = ['--permission', '--allow-fs-read=*', '--allow-fs-write=*']
-    const child = startChild('exiting-process.ts', { location, what: 'record', end: 'exit', count: COUNT } satisfies ExitPlan, flags)
+    const child = startChild('exiting-process', { location, what: 'record', end: 'exit', count: COUNT } satisfies ExitPlan, flags)
     const { code } = await child.exited
     expect(code, child.stderr()).toBe(0)
     expect(child.stderr()).toMatch(new RegExp(`records that waited at exit were not written: .*\\(at most ${COUNT}\\)`))
@@ -88,7 +88,7 @@ describe.skipIf(clusterMissing !== null)('a server of its own', () => {
 
   test('that is gone: the process says so and ends', async () => {
     const location = await cluster().createDatabase()
-    const child = startChild('exiting-process.ts', { location, what: 'record', end: 'told', count: COUNT } satisfies ExitPlan)
+    const child = startChild('exiting-process', { location, what: 'record', end: 'told', count: COUNT } satisfies ExitPlan)
     await child.waitFor(/^given/)
     await cluster().kill()
     child.tell('end')

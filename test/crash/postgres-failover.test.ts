@@ -53,7 +53,7 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
   test('a synchronous standby takes over: the writers go on by themselves within ten seconds, and nothing is lost', async () => {
     const { primary, standby, url, standbyUrl } = await startPair({ synchronous: true })
     const plan = { location: url, callers: 4, captures: true, textMax: 20_000, open: { tree: 'on-demand' } }
-    const writers = Array.from({ length: scale(2, 4) }, (_, i) => startChild('writer-process.ts', { ...plan, name: `p${i}`, seed: i }))
+    const writers = Array.from({ length: scale(2, 4) }, (_, i) => startChild('writer-process', { ...plan, name: `p${i}`, seed: i }))
     await Promise.all(writers.map((writer) => writer.waitForCount(scale(30, 300))))
     await primary.kill()
     const began = performance.now()

@@ -39,7 +39,7 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
   /** They write without end, captures too. */
   function startWriters(location: string, count = WRITERS, callers = 4): Child[] {
     return Array.from({ length: count }, (_, i) =>
-      startChild('writer-process.ts', {
+      startChild('writer-process', {
         location,
         name: `p${i}`,
         callers,
@@ -75,7 +75,7 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
       const location = await cluster().createDatabase()
       const all = startWriters(location, 1, 1)
       for (let life = 0; life < 10 && kills < scale(2, 100); life++, kills++) {
-        const writer = startChild('writer-process.ts', { location, name: `life-${life}`, callers: 1 + random.below(16), seed: kills })
+        const writer = startChild('writer-process', { location, name: `life-${life}`, callers: 1 + random.below(16), seed: kills })
         all.push(writer)
         await writer.waitFor(/^ready/)
         if (random.chance(0.7)) await writer.waitForCount(2 + random.below(200))

@@ -47,7 +47,7 @@ describe.skipIf(postgresMissing !== null)('PostgreSQL', () => {
   test(`${WRITERS} processes write at once, ${READERS} readers follow`, async () => {
     const location = await newDatabase()
     const writers = Array.from({ length: WRITERS }, (_, i) =>
-      startChild('writer-process.ts', {
+      startChild('writer-process', {
         location,
         name: `p${i}`,
         callers: 8,

@@ -38,7 +38,7 @@ test.each(postgresMissing === null ? KINDS : KINDS.slice(0, 1))(
     }
     let advances = 0
     for (let life = 0; life < KILLS; life++) {
-      const child = startChild('model-process.ts', { ledger: place, models, batch: 1 + random.below(10) })
+      const child = startChild('model-process', { ledger: place, models, batch: 1 + random.below(10) })
       await child.waitFor(/^(ready|refused)/)
       expect(child.lines[0]).toBe('ready')
       for (let left = 1 + random.below(15); left > 0; left--) await write()

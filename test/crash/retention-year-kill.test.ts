@@ -46,7 +46,7 @@ function nextAct(year: Year, life: number, random: SeededRandom): Act {
 
 /** @returns whether it had not come to its end */
 async function killAtAnyMoment(plan: YearPlan, random: SeededRandom): Promise<boolean> {
-  const child = startChild('year-process.ts', plan)
+  const child = startChild('year-process', plan)
   await child.waitFor(/^(begun|refused)/)
   expect(child.lines[0]).toBe('begun')
   await child.waitForCount(1 + random.below(4))

@@ -54,7 +54,7 @@ test.each(postgresMissing === null ? KINDS : KINDS.slice(0, 2))(
     for (let life = 0; life < KILLS; life++) {
       if (asked.size < 20) asked.add(`run-${random.below(RECORDS)}`)
       plan = { ...plan, erase: [...asked] }
-      const child = startChild('retention-process.ts', plan)
+      const child = startChild('retention-process', plan)
       await child.waitFor(/^(begun|refused)/)
       expect(child.lines[0]).toBe('begun')
       await child.waitForCount(1 + random.below(8))
@@ -62,7 +62,7 @@ test.each(postgresMissing === null ? KINDS : KINDS.slice(0, 2))(
       await child.kill()
       await check(plan, asked, false)
     }
-    const last = startChild('retention-process.ts', plan)
+    const last = startChild('retention-process', plan)
     await last.waitFor(/^(done|refused)/)
     expect(last.lines.at(-1)).toBe('done')
     await check(plan, asked, true)

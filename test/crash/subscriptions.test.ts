@@ -37,7 +37,7 @@ async function ended(location: string): Promise<void> {
 
 function writersOf(location: string, count: number, callers: number, appends: number): Child[] {
   return Array.from({ length: count }, (_, i) =>
-    startChild('writer-process.ts', { location, name: `p${i}`, callers, appends, seed: i, textMax: 5000, open: { tree: 'on-demand' } }),
+    startChild('writer-process', { location, name: `p${i}`, callers, appends, seed: i, textMax: 5000, open: { tree: 'on-demand' } }),
   )
 }
 
@@ -51,14 +51,14 @@ async function assertFollowed({ place, writers: count }: Kind): Promise<void> {
   const location = await place()
   await founded(location)
   const plan = { location, after: -1, untilType: LAST }
-  const subscribers = Array.from({ length: 2 }, () => startChild('subscriber-process.ts', plan))
+  const subscribers = Array.from({ length: 2 }, () => startChild('subscriber-process', plan))
   // One process may be all that can write at a time, and each makes 2.4 records of an append.
   const writers = writersOf(location, count, 8, scale(24, 4200) / (count * 8))
   const killed: string[] = []
   for (let life = 0; life < scale(2, 40); life++) {
     const [seq, hash] = killed.at(-1)?.split(' ') ?? []
     const after = seq === undefined ? -1 : { seq: Number(seq), hash }
-    const child = startChild('subscriber-process.ts', { ...plan, after })
+    const child = startChild('subscriber-process', { ...plan, after })
     await child.waitForCount(1 + life * 3)
     await child.kill()
     killed.push(...told(child.lines))

@@ -82,7 +82,7 @@ describe.each(KINDS)('%s', (_, place) => {
     const location = place()
     const before = await makeLedger(location, SIZE)
     const plan = { location, callers: 4, appends: 10, open: { tree: 'on-demand', fullText: 'off' }, waitForStart: true }
-    const writers = [1, 2].map((seed) => startChild('writer-process.ts', { ...plan, name: `p${seed}`, seed }))
+    const writers = [1, 2].map((seed) => startChild('writer-process', { ...plan, name: `p${seed}`, seed }))
     for (const child of writers) await child.waitFor(/^waiting/)
     for (const child of writers) child.tell('go')
     const store = await openStore(location)
@@ -102,7 +102,7 @@ describe.each(KINDS)('%s', (_, place) => {
     const before = await makeLedger(location, SIZE)
     const plan: UpkeepPlan = { location, ranges: [{ first: 1, last: SIZE }], erase: true, reclaim: true }
     for (let kill = 0; kill < scale(2, 30); kill++) {
-      const child = startChild('upkeep-process.ts', plan)
+      const child = startChild('upkeep-process', plan)
       // In the middle of the steps; then, when all are through, at some moment of reclaiming.
       await child.waitFor(kill === 0 ? /^withheld/ : /^all withheld/)
       await new Promise((resolve) => setTimeout(resolve, kill === 0 ? 0 : (kill * 37) % 120))

@@ -11,6 +11,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from '
 import { delimiter, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { built } from '../helpers/built.ts'
 import { sql } from '../helpers/postgres-cluster.ts'
 import { postgresMissing, useDatabases } from '../helpers/postgres.ts'
 import { snippetsOf } from '../helpers/snippets.ts'
@@ -19,21 +20,21 @@ import { tempDir } from '../helpers/temp.ts'
 
 const root = join(import.meta.dirname, '../..')
 const documents = ['README.md', ...readdirSync(join(root, 'docs/guides')).map((name) => `docs/guides/${name}`)]
-const source = (path: string): string => pathToFileURL(join(root, path)).href
+const href = (name: string): string => pathToFileURL(built(name)).href
 
-/** The code with the package's name replaced by this checkout's sources. */
-function againstSource(code: string): string {
+/** The code with the package's name replaced by what is built from this checkout. */
+function againstBuilt(code: string): string {
   return code
-    .replaceAll("'cortex-ledger'", `'${source('src/index.ts')}'`)
-    .replaceAll("'cortex-ledger/verify'", `'${source('src/verify/index.ts')}'`)
-    .replaceAll("'cortex-ledger/testing'", `'${source('src/testing/index.ts')}'`)
+    .replaceAll("'cortex-ledger'", `'${href('index')}'`)
+    .replaceAll("'cortex-ledger/verify'", `'${href('verify/index')}'`)
+    .replaceAll("'cortex-ledger/testing'", `'${href('testing/index')}'`)
 }
 
 /** A folder with `cortex-ledger` and `npx` that run this checkout's command line. */
 function binFolder(folder: string): string {
   const bin = join(folder, '.bin')
   mkdirSync(bin)
-  const command = `exec '${process.execPath}' '${join(root, 'src/cli/bin.ts')}' "$@"`
+  const command = `exec '${process.execPath}' '${built('cli/bin')}' "$@"`
   writeFileSync(join(bin, 'cortex-ledger'), `#!/bin/sh\n${command}\n`)
   writeFileSync(join(bin, 'npx'), `#!/bin/sh\n[ "$1" = cortex-ledger ] || exit 127\nshift\n${command}\n`)
   for (const name of ['cortex-ledger', 'npx']) chmodSync(join(bin, name), 0o755)
@@ -87,7 +88,7 @@ describe.each(documents)('%s', (document) => {
         continue
       }
       const file = join(folder, `snippet-${i}.ts`)
-      if (language === 'ts') writeFileSync(file, againstSource(code))
+      if (language === 'ts') writeFileSync(file, againstBuilt(code))
       const ran =
         language === 'ts'
           ? spawnSync(process.execPath, [file], { cwd: folder, env, encoding: 'utf8' })

@@ -4,12 +4,13 @@ import { createInterface } from 'node:readline'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import { built } from './built.ts'
 
 /** Flags with which a runtime reads TypeScript: older ones strip types only when asked to. */
 export const STRIPPING = process.features.typescript ? [] : ['--experimental-strip-types']
 
 /** Stripping the types anew is most of the time that a process takes to begin. */
-export const COMPILE_CACHE = join(tmpdir(), 'cortex-ledger-compile-cache')
+export const COMPILE_CACHE = process.env['NODE_COMPILE_CACHE'] ?? join(tmpdir(), 'cortex-ledger-compile-cache')
 
 export interface Child {
   readonly pid: number
@@ -27,12 +28,11 @@ export interface Child {
   readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>
 }
 
-/** Runs `script` of test/helpers with one JSON argument. */
-export function startChild(script: string, argument: object, flags: readonly string[] = []): Child {
-  const path = join(import.meta.dirname, script)
+/** Runs a program of test/helpers with one JSON argument. */
+export function startChild(program: string, argument: object, flags: readonly string[] = []): Child {
   const child: ChildProcess = spawn(
     process.execPath,
-    [...STRIPPING, ...flags, '--disable-warning=ExperimentalWarning', path, JSON.stringify(argument)],
+    [...flags, '--disable-warning=ExperimentalWarning', built(`programs/${program}`), JSON.stringify(argument)],
     {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },

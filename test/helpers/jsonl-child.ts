@@ -159,7 +159,5 @@ async function upkeep(dir: string): Promise<void> {
 
 const JOBS: Readonly<Record<string, (dir: string) => Promise<void>>> = { hold, trap, write, exit, follow, upkeep }
 
-if (process.argv[1]?.endsWith('jsonl-child.ts') === true) {
-  const [, , job = '', dir = ''] = process.argv
-  await JOBS[job]?.(dir)
-}
+const [, , job = '', folder = ''] = process.argv
+await JOBS[job]!(folder)

@@ -1,11 +1,8 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { onTestFinished } from 'vitest'
-import { STRIPPING } from './child.ts'
-
-const SCRIPT = join(import.meta.dirname, 'jsonl-child.ts')
+import { built } from './built.ts'
 
 export interface Child {
   readonly process: ChildProcessWithoutNullStreams
@@ -19,7 +16,7 @@ export interface Child {
 
 /** Starts a job of jsonl-child.ts; it is killed when the test ends. */
 export function startChild(job: string, dir: string, ...more: string[]): Child {
-  const child = spawn(process.execPath, [...STRIPPING, SCRIPT, job, dir, ...more], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [built('programs/jsonl-child'), job, dir, ...more], { stdio: ['pipe', 'pipe', 'pipe'] })
   onTestFinished(() => void child.kill('SIGKILL'))
   const said: string[] = []
   const waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = []

@@ -2,13 +2,14 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import { COMPILE_CACHE } from './child.ts'
 import { tempDir } from './temp.ts'
 
 const PACKAGE = '@20minutes/s3rver'
-const FOLDER = join(tmpdir(), 'cortex-ledger-s3rver-4.0.4')
+/** Beside the compile cache, which outlives a run, too. */
+const FOLDER = join(dirname(COMPILE_CACHE), 'cortex-ledger-s3rver-4.0.4')
 
 interface Running {
   run(): Promise<{ readonly port: number }>

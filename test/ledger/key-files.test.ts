@@ -8,6 +8,7 @@ import type { Signer } from '../../src/index.ts'
 import { openKey, sealKey } from '../../src/ledger/passphrase.ts'
 import { systemRandom } from '../../src/ledger/random.ts'
 import { signChecked } from '../../src/ledger/signer.ts'
+import { built } from '../helpers/built.ts'
 import { tempDir } from '../helpers/temp.ts'
 
 const ORIGIN = 'example.com/keys'
@@ -116,7 +117,7 @@ describe('a key file under a passphrase', () => {
   })
 })
 
-const program = join(import.meta.dirname, '../helpers/sign-once.ts')
+const program = built('programs/sign-once')
 const command = (how: string): string[] => [process.execPath, '--disable-warning=ExperimentalWarning', program, how]
 
 describe('a signer that is a command', () => {

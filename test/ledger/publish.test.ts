@@ -220,13 +220,13 @@ test(
     }
     const whole = await start()
     await publishLog(store, { note }, whole)
-    const uncut = startChild('publish-process.ts', { location, note, dir: await start(), killAt: -1 })
+    const uncut = startChild('publish-process', { location, note, dir: await start(), killAt: -1 })
     const steps = Number((await uncut.waitFor(/^done/)).split(' ')[1])
     expect(steps).toBeGreaterThan(15)
     const every = scale(11, 1)
     for (let killAt = 0; killAt < steps; killAt += every) {
       const dir = await start()
-      const child = startChild('publish-process.ts', { location, note, dir, killAt })
+      const child = startChild('publish-process', { location, note, dir, killAt })
       expect((await child.exited).signal, child.stderr()).toBe('SIGKILL')
       const files = filesIn(dir)
       const isNew = files.get('checkpoint')!.toString() === note

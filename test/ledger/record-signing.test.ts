@@ -270,7 +270,7 @@ describe('a process that exits', () => {
   async function exits(path: string, plan: Pick<SigningPlan, 'sync' | 'later'>) {
     const ledger = await AuditLedger.open(path, { ...plain, signRecords: one })
     await ledger.close()
-    const child = startChild('record-signing-process.ts', { location: path, pem, count: COUNT, ...plan } satisfies SigningPlan)
+    const child = startChild('record-signing-process', { location: path, pem, count: COUNT, ...plan } satisfies SigningPlan)
     expect((await child.exited).code, child.stderr()).toBe(0)
     const after = await AuditLedger.open(path, { ...plain, readOnly: true })
     const size = (await after.head()).size

@@ -14,6 +14,16 @@ interface Packed {
   readonly files: readonly { readonly path: string; readonly mode: number }[]
 }
 
+/** The file and all that it imports. */
+function withImports(file: string, seen = new Set<string>()): string[] {
+  if (!seen.has(file)) {
+    seen.add(file)
+    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import) ?\(?"(\.[^"]+)"/g))
+      withImports(join(file, '..', path as string), seen)
+  }
+  return [...seen]
+}
+
 /** A copy of what is packed, built there, so that the checkout's own dist is left alone. */
 async function pack(folder: string): Promise<Packed> {
   for (const name of [
@@ -62,6 +72,11 @@ test('the package is what it says, and works where it is installed', async () =>
   const foreign = paths.filter((path) => !/^(dist|docs)\/|^(package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(path))
   expect(foreign, 'these files do not belong into the package').toEqual([])
   expect(files.find(({ path }) => path === 'dist/cli/bin.js')?.mode.toString(8)).toMatch(/755$/)
+
+  const verifier = withImports(join(folder, 'dist/verify/index.js'))
+  expect(verifier.length).toBeGreaterThan(1)
+  const impure = verifier.filter((file) => /["']node:|\b(?:Buffer|process)\./.test(readFileSync(file, 'utf8')))
+  expect(impure, 'the verifier runs in a browser').toEqual([])
 
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown>
   expect(Object.keys(manifest['dependencies'] as object)).toEqual(['commander', 'picocolors', 'uuidv7'])

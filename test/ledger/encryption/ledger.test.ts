@@ -213,7 +213,7 @@ test('two processes that make the keys of the same subjects at once end with one
   await first.close()
   const subjects = Array.from({ length: 25 }, (_, n) => `subject-${n}`)
   const children = [subjects, subjects.toReversed()].map((list) =>
-    startChild('encrypting-process.ts', { location, subjects: list, end: 'close' }),
+    startChild('encrypting-process', { location, subjects: list, end: 'close' }),
   )
   await Promise.all(children.map((child) => child.waitFor(/ready/)))
   for (const child of children) child.tell('go')
@@ -229,7 +229,7 @@ test('two processes that make the keys of the same subjects at once end with one
 
 test('what nobody awaited is recorded, encrypted, when the process exits', async () => {
   const location = join(tempDir(), 'audit.db')
-  const child = startChild('encrypting-process.ts', { location, subjects: [], end: 'exit' })
+  const child = startChild('encrypting-process', { location, subjects: [], end: 'exit' })
   expect(await child.exited, child.stderr()).toEqual({ code: 0, signal: null })
   await using ledger = await open(location, {}, { origin: 'example.com/two' })
   const records = (await all(ledger)).filter(({ header }) => header.stream !== 'ledger')

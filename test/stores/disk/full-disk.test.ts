@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { AuditLedger, type LedgerError, type LedgerWarning, type OpenOptions } from '../../../src/index.ts'
 import { assertKept } from '../../helpers/acknowledged.ts'
+import { built } from '../../helpers/built.ts'
 import { fill, NOT_MOUNTED, smallDisk } from '../../helpers/small-disk.ts'
 import { soaking } from '../../helpers/scale.ts'
 import { tempDir } from '../../helpers/temp.ts'
@@ -157,7 +158,7 @@ describe.each(Object.entries(KINDS))('%s', (_, [name, reserveName]) => {
       const disk = smallDisk(10)
       if (disk === null) return context.skip(NOT_MOUNTED)
       const plan = JSON.stringify({ location: join(disk, name), disk, reserveBytes: MIB, turns })
-      const { status, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, '../../helpers/full-disk-process.ts'), plan])
+      const { status, stderr } = spawnSync(process.execPath, [built('programs/full-disk-process'), plan])
       expect([status, stderr.toString()]).toEqual([0, ''])
       const ledger = await AuditLedger.open(join(disk, name), { readOnly: true })
       onTestFinished(() => ledger.close())

@@ -223,7 +223,7 @@ describe.each(soaking ? PERSISTENT : PERSISTENT.slice(0, 1))('%s', (kind) => {
   test('a writer in another process, and two who bring the index up at once', async () => {
     const location = placeOf(kind)
     await (await open(location, { origin: 'example.com/crash' })).close()
-    const writer = startChild('writer-process.ts', {
+    const writer = startChild('writer-process', {
       location,
       name: 'life',
       callers: 4,
@@ -253,7 +253,7 @@ describe.each(soaking ? PERSISTENT : PERSISTENT.slice(0, 1))('%s', (kind) => {
     const location = placeOf(kind)
     for (let life = 0; life < scale(1, 20); life++) {
       const plan = { location, name: `life-${life}`, callers: 8, seed: life, textMax: 2000, open: { fullText: 'background' } }
-      const writer = startChild('writer-process.ts', plan)
+      const writer = startChild('writer-process', plan)
       await writer.waitFor(/^ready/)
       if (existsSync(indexOf(kind, location))) rmSync(indexOf(kind, location))
       while (!existsSync(indexOf(kind, location))) await new Promise((resolve) => setTimeout(resolve, 10))
