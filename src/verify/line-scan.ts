@@ -21,7 +21,7 @@ export const HASH_START = HASH_OPEN.length
 export const HASH_END = HASH_START + HASH_LENGTH
 /** From the start of the salt to the `{` of the entry. */
 export const SALT_TO_ENTRY = SALT_LENGTH + ENTRY_OPEN.length - 1
-/** Memory up to here is kept until the next line, which mostly lies in the same: making views of it costs as much as the scan. Bytes. */
+/** Memory up to here is kept until the next line, which mostly lies in the same, so that no new views of it are made. Bytes. */
 const KEPT_BYTES_MAX = 256 * 1024
 
 /** One scan, used again and again: its fields tell about the last line that was found to be a record. Offsets are of the bytes given. */

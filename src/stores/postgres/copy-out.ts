@@ -85,8 +85,7 @@ class RowCutter {
 
 /**
  * A query of the driver that is given each message of the rows as it comes. A stream of them would copy every byte twice
- * more and make several objects a row: half of the driver's time (Node 24, rows of 1 to 2.4 KB). Nothing piles up: a
- * block of the socket is done with before the next one is read.
+ * more and make several objects a row. Nothing piles up: a block of the socket is done with before the next one is read.
  */
 class CopyOutQuery {
   readonly #text: string
