@@ -112,7 +112,7 @@ export function selectEvents(options: EventsOptions<readonly AnyDefinition[]>, o
       if (withheld === 'skip') return undefined
       throw withheldError(record.seq, record.withheld, `{ withheld: 'skip' } in ${name} passes such by`)
     }
-    return definitions.get(record.header.type)?.read(record) ?? record.entry
+    return definitions.get(record.type)?.read(record) ?? record.entry
   }
   return { name, version, types, filter: filter === undefined ? {} : ordered(asFilters(filter)[0] as RecordFilter), dataOf }
 }
@@ -135,13 +135,13 @@ export function defineProjection<State, Types extends string, const Definitions 
     snapshots: snapshots ?? null,
     start: () => structuredClone(initial),
     apply(state, record) {
-      const handler = on.get(record.header.type)
+      const handler = on.get(record.type)
       if (handler === undefined) return state
       const data = selection.dataOf(record)
       if (data === undefined) return state
       const next = handler(state, data, record)
       if (next === undefined)
-        throw new TypeError(`${name}: on.${record.header.type} returned nothing for the record at position ${record.seq}: return the state`)
+        throw new TypeError(`${name}: on.${record.type} returned nothing for the record at position ${record.seq}: return the state`)
       return next
     },
     upcast(state, from) {

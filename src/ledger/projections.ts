@@ -6,8 +6,8 @@ import type { DraftContext } from './draft.ts'
 import { asToldError, LedgerError } from './errors.ts'
 import { bothFilters, fitsNothing, scopeFilter } from './projection.ts'
 import type { Projection, ProjectionScope } from './projection.ts'
-import type { LedgerRecord } from './record.ts'
 import { readFitting } from './record-reading.ts'
+import type { RecordBatches } from './record-reading.ts'
 import { isSnapshotDue, SNAPSHOTS_KEPT } from './snapshot-policy.ts'
 import { formatSnapshotName, formatState, groupOf, hashAt, headOf, judgeSnapshot, newestFirst, takeSnapshot } from './snapshots.ts'
 import type { SnapshotsParts } from './snapshots.ts'
@@ -38,8 +38,8 @@ export interface ProjectionsParts extends SnapshotsParts {
   readonly warn: (warning: LedgerWarning) => void
 }
 
-/** Records with a handler, from a position up to and without another. */
-export async function* replayed(store: Store, filter: RecordFilter, from: number, before: number): AsyncGenerator<LedgerRecord> {
+/** Records with a handler, from a position up to and without another, by the store's chunks. */
+export async function* replayed(store: Store, filter: RecordFilter, from: number, before: number): RecordBatches {
   if (from >= before || fitsNothing(filter)) return
   yield* readFitting(store, filter, from, before)
 }
@@ -95,9 +95,11 @@ export class Projections {
     let state = beginning === null ? projection.start() : beginning.state
     let count = 0
     const handled = bothFilters(filter, { type: projection.types })
-    for await (const record of replayed(store, handled, (beginning?.position ?? -1) + 1, position + 1)) {
-      state = projection.apply(state, record)
-      count++
+    for await (const batch of replayed(store, handled, (beginning?.position ?? -1) + 1, position + 1)) {
+      for (const record of batch) {
+        state = projection.apply(state, record)
+        count++
+      }
     }
     const hash = position < 0 ? GENESIS : position === head.size - 1 ? head.hash : await hashAt(store, position)
     if (hash === null) throw new LedgerError('damaged', `the record at position ${position} is not there: run verify`, { seq: position })

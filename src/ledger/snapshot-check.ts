@@ -24,11 +24,13 @@ export interface SnapshotListing {
 export async function listSnapshots(store: Store): Promise<SnapshotListing[]> {
   const kept = new Set((await newestFirst(store, '')).map(({ id }) => id))
   const listed: SnapshotListing[] = []
-  for await (const record of replayed(store, { type: ['SnapshotTaken'], stream: ['ledger'] }, 0, Infinity)) {
-    const named = readSnapshotRecord(record)
-    if (named === null) continue
-    const { id, projection, version, position, hash, taken_at } = named
-    listed.push({ id, projection, version, position, hash, taken_at, kept: kept.has(id) })
+  for await (const batch of replayed(store, { type: ['SnapshotTaken'], stream: ['ledger'] }, 0, Infinity)) {
+    for (const record of batch) {
+      const named = readSnapshotRecord(record)
+      if (named === null) continue
+      const { id, projection, version, position, hash, taken_at } = named
+      listed.push({ id, projection, version, position, hash, taken_at, kept: kept.has(id) })
+    }
   }
   return listed
 }
@@ -95,7 +97,9 @@ async function compared(store: Store, { projection, snapshots }: Replay): Promis
     const told = { id, projection: projection.name, version, position }
     try {
       const handled = bothFilters(content.filter, { type: content.types })
-      for await (const record of replayed(store, handled, from, position + 1)) state = projection.apply(state, record)
+      for await (const batch of replayed(store, handled, from, position + 1)) {
+        for (const record of batch) state = projection.apply(state, record)
+      }
       from = position + 1
       const isSame = formatState(projection.name, state) === formatState(projection.name, content.state)
       checks.push(isSame ? passed(told) : { ...told, verdict: 'fail', reason: 'a replay of the events gives another state' })

@@ -83,8 +83,10 @@ export class RowAudit {
   count = 0
   /** A row without its entry came since this was last made false. */
   hasWithheld = false
-  /** Of the last row: its position, and where its hash column's text stands. */
-  #last: { readonly seq: bigint; readonly bytes: Buffer; readonly start: number; readonly end: number } | null = null
+  /** Of the last row: its position, and a copy of what its hash column holds, since the row's memory is used again. */
+  #lastSeq: bigint | null = null
+  #lastHash = Buffer.alloc(HASH_LENGTH)
+  #lastHashLength = 0
 
   constructor(sink: AuditSink) {
     this.#sink = sink
@@ -92,14 +94,13 @@ export class RowAudit {
 
   /** The row with the highest position so far, and what its hash column holds. */
   get last(): { readonly seq: bigint; readonly hash: string } | null {
-    if (this.#last === null) return null
-    const { seq, bytes, start, end } = this.#last
-    return { seq, hash: bytes.toString('utf8', start, end) }
+    if (this.#lastSeq === null) return null
+    return { seq: this.#lastSeq, hash: this.#lastHash.toString('utf8', 0, this.#lastHashLength) }
   }
 
   /** The position behind the last row; `from` where none at `from` or behind it was read. */
   next(from: bigint): bigint {
-    return this.#last === null || this.#last.seq < from ? from : this.#last.seq + 1n
+    return this.#lastSeq === null || this.#lastSeq < from ? from : this.#lastSeq + 1n
   }
 
   /** Hands the row's line on; gives the row's seq. */
@@ -116,8 +117,18 @@ export class RowAudit {
     this.count++
     if (row.lengths[FIRST_PART + PARTS.indexOf('salt')] === -1) this.hasWithheld = true
     const hashStart = start + HASH_OPEN.length
-    this.#last = { seq, bytes: row.bytes, start: hashStart, end: Math.min(end, hashStart + (length(row, 0) ?? 0)) }
+    this.#keepLast(seq, row.bytes, hashStart, Math.min(end, hashStart + (length(row, 0) ?? 0)))
     return seq
+  }
+
+  #keepLast(seq: bigint, bytes: Buffer, start: number, end: number): void {
+    // Where there is no line, its bytes may end before a hash would begin.
+    const hashLength = Math.max(0, end - start)
+    // Another hand may have put anything there.
+    if (hashLength > this.#lastHash.length) this.#lastHash = Buffer.alloc(hashLength)
+    if (hashLength > 0) bytes.copy(this.#lastHash, 0, start, end)
+    this.#lastHashLength = hashLength
+    this.#lastSeq = seq
   }
 
   /** The quick look at a record that nobody signed, whole or withheld: most are as we wrote them. */

@@ -62,14 +62,35 @@ export class SelectedRows {
     if (wanted <= 0 || this.plan.driver.kind === 'nothing' || this.from >= this.before) return []
     const rows = streams(this.plan.driver) ? this.stream(wanted, isFull) : this.fetch(wanted, isFull)
     const last = rows.at(-1)
-    if (last === undefined) {
-      this.left = 0
-      return rows
-    }
-    if (this.reverse) this.before = Number(last['seq'])
-    else this.from = Number(last['seq']) + 1
-    this.left -= rows.length
+    if (last === undefined) this.left = 0
+    else this.advance(Number(last['seq']), rows.length)
     return rows
+  }
+
+  /**
+   * The one row that `around` makes of the next page, a query for `seq` and `columns` in order; `next` gives the same page
+   * until `passed` says that it was taken. Null where there are fewer than `rowsMin`, or rows do not come in order by themselves.
+   */
+  whole(rowsMax: number, rowsMin: number, columns: string, around: (page: string) => string): SqlRow | null {
+    const wanted = Math.min(rowsMax, this.left)
+    if (wanted < rowsMin || this.before - this.from < rowsMin || !streams(this.plan.driver)) return null
+    const { sql, params } = pageQuery(this.plan, columns, this.bounds(), this.reverse, wanted)
+    return this.database.cached(around(sql)).get(...params) ?? null
+  }
+
+  /** The page that has these positions was taken: true, unless they are not in order. */
+  passed(seqs: readonly number[]): boolean {
+    for (let i = 1; i < seqs.length; i++) if (!(this.reverse ? seqs[i]! < seqs[i - 1]! : seqs[i]! > seqs[i - 1]!)) return false
+    const last = seqs.at(-1)
+    if (last === undefined || !Number.isSafeInteger(last)) return false
+    this.advance(last, seqs.length)
+    return true
+  }
+
+  private advance(last: number, rows: number): void {
+    if (this.reverse) this.before = last
+    else this.from = last + 1
+    this.left -= rows
   }
 
   private stream(wanted: number, isFull: (row: SqlRow) => boolean): SqlRow[] {

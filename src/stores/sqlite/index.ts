@@ -25,26 +25,21 @@ import type {
   TallyColumn,
   TreeFiles,
 } from '../../ledger/store.ts'
-import type { Database, SqlRow } from '../sql/driver.ts'
+import type { Database } from '../sql/driver.ts'
 import { dataKeysIn } from '../keys/key-file.ts'
 import type { DataKeyFile } from '../keys/key-file.ts'
-import { SelectedRows, countRecords, tallyRecords } from '../sql/select.ts'
+import { countRecords, tallyRecords } from '../sql/select.ts'
 import { treeFilesIn } from '../tree/tree-files.ts'
 import { auditDatabase } from './audit.ts'
 import { BUSY_TIMEOUT_MS, patiently } from '../sql/patience.ts'
 import { BLOCKING_MS, openLedgerDatabase, sizeOf } from './connection.ts'
 import type { SqliteStoreOptions } from './connection.ts'
-import { LINE_SQL } from './line-sql.ts'
+import { LinePages } from './line-pages.ts'
 import { SqliteUpkeep } from './upkeep.ts'
 import { watchDatabase } from './watching.ts'
 import { appendRecords, readHead, readState } from './writing.ts'
 
 export type { SqliteStoreOptions } from './connection.ts'
-
-/** Records and bytes of one chunk of `read`; a chunk ends with the record that reaches the bytes. */
-/** Few, so that few live on when garbage is collected: V8 widens its young generation by what does. */
-const CHUNK_RECORDS_MAX = 64
-const CHUNK_BYTES_MAX = 1024 * 1024
 
 /**
  * Opens the ledger in the file `path`, and makes a new one where none is (unless `readOnly` or `create: false`).
@@ -109,17 +104,14 @@ class SqliteStore implements Store {
   }
 
   async *read(selection: Selection): AsyncGenerator<readonly Uint8Array[]> {
-    const rows = await this.waiting((open) => {
+    const pages = await this.waiting((open) => {
       const before = selection.before === Infinity ? readHead(open).size : selection.before
-      return new SelectedRows(open, { ...selection, before }, `${LINE_SQL} AS line`)
+      return new LinePages(open, { ...selection, before })
     })
     for (;;) {
-      const chunk = await this.waiting(() => {
-        let bytes = 0
-        return rows.next(CHUNK_RECORDS_MAX, (row) => (bytes += lineOf(row).length) >= CHUNK_BYTES_MAX)
-      })
+      const chunk = await this.waiting(() => pages.next())
       if (chunk.length === 0) return
-      yield chunk.map(lineOf)
+      yield chunk
       // Between chunks the rest of the program has its turn; promises alone would keep it out.
       await turnOfTheLoop()
     }
@@ -215,8 +207,4 @@ class SqliteStore implements Store {
       open.exec(`PRAGMA busy_timeout = ${BLOCKING_MS}`)
     }
   }
-}
-
-function lineOf(row: SqlRow): Uint8Array {
-  return row['line'] as Uint8Array
 }

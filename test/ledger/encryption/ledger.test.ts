@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { AuditLedger, createMasterKeyFile, defineEvent, masterKeyFrom, verifyLedger } from '../../../src/index.ts'
+import { AuditLedger, createMasterKeyFile, defineEvent, defineProjection, masterKeyFrom, verifyLedger } from '../../../src/index.ts'
 import type { EncryptionOptions, LedgerRecord, OpenOptions } from '../../../src/index.ts'
 import { draftOwnRecord, OWN_ACTOR } from '../../../src/ledger/draft.ts'
 import { saltsFrom, systemRandom } from '../../../src/ledger/random.ts'
@@ -288,4 +288,27 @@ test('a queue that is full refuses what would wait for a key', async () => {
   await ledger.ready()
   await ledger.append('s', Noted({ text: 'after' }))
   expect((await all(ledger)).length).toBe(12)
+})
+
+test('a projection over most of a large ledger opens the entries, with the master key only', async () => {
+  const location = join(tempDir(), 'audit.db')
+  const count = defineProjection({
+    name: 'letters',
+    version: 1,
+    initial: 0,
+    events: [Noted],
+    on: { Noted: (letters, { text }) => letters + text.length },
+  })
+  {
+    await using ledger = await open(location, { keyOf: () => 'all' })
+    // So many that all records are read rather than those that an index gives.
+    for (let i = 0; i < 6; i++)
+      await ledger.append(
+        'notes',
+        Array.from({ length: 1000 }, () => Noted({ text: MARKER })),
+      )
+    expect((await ledger.load(count)).state).toBe(6000 * MARKER.length)
+  }
+  await using blind = await open(location, null, { readOnly: true })
+  await expect(blind.load(count)).rejects.toMatchObject({ code: 'key_error' })
 })

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openDatabase } from '../../../src/stores/sql/driver.ts'
 import { openSqliteStore } from '../../../src/stores/sqlite/index.ts'
+import { LINE_SQL } from '../../../src/stores/sqlite/line-sql.ts'
 import { LEDGER_CREATED, SampleChain } from '../../../src/testing/sample-chain.ts'
 import { tempDir } from '../../helpers/temp.ts'
 import { DRIVERS, everything, linesOf, makeLedger, tamper } from './helpers.ts'
@@ -100,6 +101,46 @@ describe.each(DRIVERS)('%s', (driver) => {
     expect(lines[1]!.subarray(-11).toString('hex')).toBe('7b2261223a2200ff227d7d')
     expect(lines[2]!.includes('}\0,"salt":"')).toBe(true)
     expect(lines[3]!.toString()).toMatch(/\},"entry":null\}$/)
+    await store.close()
+  })
+
+  test('blocks of lines are the lines of the rows, whatever stands in these', async () => {
+    const path = join(tempDir(), 'ledger.db')
+    // Long ones in some blocks, at the limit of what goes into one, and twice as many records as are read by themselves after one.
+    await makeLedger(path, 1500, (seq) => ({
+      actor: `a${seq % 2}`,
+      entry: { text: 'é'.repeat(seq % 190 === 0 ? 8160 + (seq % 40) : seq % 7) },
+    }))
+    await tamper(
+      path,
+      `UPDATE records SET entry = '{"a":"' || char(10) || '"}' WHERE seq IN (3, 700);
+      UPDATE records SET header = '' WHERE seq = 80;
+      UPDATE records SET header = header || char(10, 10) WHERE seq = 900;
+      UPDATE records SET hash = CAST(x'ff000a' AS TEXT) WHERE seq = 1030;
+      DELETE FROM records WHERE seq IN (64, 65, 1200)`,
+    )
+    const database = await openDatabase(path, { driver, readOnly: true })
+    const rows = (where: string, order: string): string[] =>
+      database
+        .prepare(`SELECT ${LINE_SQL} AS line FROM records WHERE ${where} ORDER BY seq ${order}`)
+        .all()
+        .map(({ line }) => Buffer.from(line as Uint8Array).toString('hex'))
+    const store = await openSqliteStore(path, { driver, readOnly: true })
+    const read = async (selection: ReturnType<typeof everything>): Promise<string[]> => {
+      const lines: string[] = []
+      for await (const chunk of store.read(selection)) for (const line of chunk) lines.push(Buffer.from(line).toString('hex'))
+      return lines
+    }
+    for (const reverse of [false, true]) {
+      const order = reverse ? 'DESC' : 'ASC'
+      expect(await read(everything({}, { reverse }))).toEqual(rows('true', order))
+      expect(await read(everything({ actor: ['a1'] }, { reverse }))).toEqual(rows("actor = 'a1'", order))
+      expect(await read(everything({ actor: ['a0', 'a1'] }, { reverse }))).toEqual(rows('seq > 0', order))
+      expect(await read(everything({}, { reverse, from: 60, before: 1201 }))).toEqual(rows('seq >= 60 AND seq < 1201', order))
+      for (const limit of [1, 7, 8, 63, 64, 65, 200])
+        expect(await read(everything({}, { reverse, limit }))).toEqual(rows('true', order).slice(0, limit))
+    }
+    database.close()
     await store.close()
   })
 
