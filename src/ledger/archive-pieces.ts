@@ -13,6 +13,10 @@ import { LedgerError } from './errors.ts'
 export const PIECE_BYTES = 65_536
 /** Bytes that are written at once. */
 const WRITTEN_BYTES = 1_048_576
+/** And so many that are read at once. */
+const READ_PIECES = 16
+/** Files that were found and are not asked for again: a range of one is then one question to the database. */
+const FOUND_MAX = 64
 
 /** A file that has its name. */
 export interface WholeFile extends ArchiveFile {
@@ -33,8 +37,8 @@ export interface PieceTables {
   /** Durable when it resolves. Nothing happens and false comes where another file has the name, or the id is gone. */
   name(id: number, file: Omit<WholeFile, 'id'>): Promise<boolean>
   find(name: string): Promise<WholeFile | null>
-  /** Null where it is not there. */
-  piece(id: number, piece: number): Promise<Uint8Array | null>
+  /** Those that are there of the pieces from `first` to `last`, by number; none where the file is not there any more. */
+  pieces(file: WholeFile, first: number, last: number): Promise<ReadonlyMap<number, Uint8Array>>
   list(prefix: string): Promise<readonly ArchiveFile[]>
   remove(id: number): Promise<void>
 }
@@ -64,9 +68,14 @@ async function* inPieces(content: ArchiveContent): AsyncGenerator<Uint8Array[]> 
 }
 
 export function archiveInPieces(location: string, tables: PieceTables): ArchiveStore {
+  const found = new Map<string, WholeFile>()
+
   async function find(name: string): Promise<WholeFile> {
+    found.delete(name)
     const file = await tables.find(name)
     if (file === null) throw notFound(name)
+    if (found.size >= FOUND_MAX) found.clear()
+    found.set(name, file)
     return file
   }
 
@@ -76,21 +85,23 @@ export function archiveInPieces(location: string, tables: PieceTables): ArchiveS
     })
   }
 
-  /** A piece of a file that was found before: it may have been removed since. */
-  async function pieceOf(file: WholeFile, number: number): Promise<Uint8Array> {
-    const piece = await tables.piece(file.id, number)
-    const expected = Math.min(PIECE_BYTES, file.bytes - number * PIECE_BYTES)
-    if (piece !== null && piece.length === expected) return piece
-    if ((await find(file.name)).id !== file.id) throw notFound(file.name)
-    throw new LedgerError(
-      'damaged',
-      `the archive file ${file.name} of ${tables.display} has lost its bytes from ${number * PIECE_BYTES} on`,
-      {
-        file: file.name,
-        expected,
-        found: piece === null ? null : piece.length,
-      },
-    )
+  /** The bytes of a file that was found before, from `start` to `end`, as far as they are there. */
+  async function* partsOf(file: WholeFile, start: number, end: number): AsyncGenerator<Uint8Array, number> {
+    let at = start
+    while (at < end) {
+      const first = Math.floor(at / PIECE_BYTES)
+      const last = Math.min(first + READ_PIECES - 1, Math.floor((end - 1) / PIECE_BYTES))
+      const pieces = await tables.pieces(file, first, last)
+      for (let number = first; number <= last; number++) {
+        const from = at - number * PIECE_BYTES
+        const piece = pieces.get(number)
+        if (piece?.length !== Math.min(PIECE_BYTES, file.bytes - number * PIECE_BYTES)) return at
+        const part = piece.subarray(from, from + end - at)
+        yield part
+        at += part.length
+      }
+    }
+    return at
   }
 
   return {
@@ -137,19 +148,25 @@ export function archiveInPieces(location: string, tables: PieceTables): ArchiveS
     async *read(name, range) {
       requireArchiveName(name)
       if (range !== undefined) requireRange(range)
+      const start = range?.start ?? 0
+      const first = found.get(name) ?? (await find(name))
+      const firstEnd = range?.end ?? first.bytes
+      let at = firstEnd > first.bytes ? start : yield* partsOf(first, start, firstEnd)
+      if (at === firstEnd) return
+      // It may have been removed since it was found, and perhaps another one written.
       const file = await find(name)
-      const { start, end } = range ?? { start: 0, end: file.bytes }
+      const end = range?.end ?? file.bytes
+      if (at > start && file.sha256 !== first.sha256) throw notFound(name)
       if (end > file.bytes)
         throw new LedgerError('damaged', `the archive file ${name} of ${tables.display} has ${file.bytes} bytes, not ${end}`, {
           file: name,
         })
-      for (let at = start; at < end;) {
-        const number = Math.floor(at / PIECE_BYTES)
-        const from = at - number * PIECE_BYTES
-        const part = (await pieceOf(file, number)).subarray(from, from + end - at)
-        yield part
-        at += part.length
-      }
+      at = yield* partsOf(file, at, end)
+      if (at === end) return
+      throw new LedgerError('damaged', `the archive file ${name} of ${tables.display} has lost its bytes from ${at} on`, {
+        file: name,
+        from: at,
+      })
     },
 
     async stat(name) {
@@ -166,6 +183,7 @@ export function archiveInPieces(location: string, tables: PieceTables): ArchiveS
     async remove(name) {
       requireArchiveName(name)
       tables.assertWritable()
+      found.delete(name)
       const file = await tables.find(name)
       if (file !== null) await tables.remove(file.id)
     },

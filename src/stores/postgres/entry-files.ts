@@ -17,7 +17,11 @@ const NAME = {
     AND (SELECT count(*) FROM entry_pieces AS p WHERE p.id = f.id) = $5 RETURNING f.id`,
 }
 const FIND = { name: 'cortex_file', text: 'SELECT id, name, bytes, sha256 FROM entry_files WHERE ledger_id = $1 AND name = $2' }
-const PIECE = { name: 'cortex_piece', text: 'SELECT content FROM entry_pieces WHERE id = $1 AND piece = $2' }
+const READ = {
+  name: 'cortex_pieces_of',
+  text: `SELECT piece, content FROM entry_pieces AS p WHERE id = $1 AND piece BETWEEN $2 AND $3
+    AND EXISTS (SELECT FROM entry_files AS f WHERE f.id = p.id AND f.name = $4 AND f.sha256 = $5)`,
+}
 const LIST = { text: 'SELECT name, bytes FROM entry_files WHERE ledger_id = $1 AND starts_with(name, $2)' }
 const REMOVE = { text: 'DELETE FROM entry_files WHERE id = $1' }
 const LEFT_OVERS = { text: 'DELETE FROM entry_files WHERE ledger_id = $1 AND name IS NULL AND id <> ALL ($2::bigint[])' }
@@ -85,10 +89,10 @@ export function entryFilesIn({ place, reading, assertWritable }: TreeAccess): En
         reading((session) => session.query(FIND, [place.id, name])).then(([row]) => wholeFile(row)),
       ),
 
-    piece: (id, piece) =>
-      reading((session) => session.query(PIECE, [id, piece])).then(([row]) =>
-        typeof row?.[0] === 'string' ? Buffer.from(row[0].slice(2), 'hex') : null,
-      ),
+    async pieces({ id, name, sha256 }, first, last) {
+      const rows = await reading((session) => session.query(READ, [id, first, last, name, sha256]))
+      return new Map(rows.map(([piece, content]) => [Number(piece), Buffer.from(String(content).slice(2), 'hex')]))
+    },
 
     async list(prefix) {
       const rows = await unless(

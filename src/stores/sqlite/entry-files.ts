@@ -17,6 +17,10 @@ export interface EntryFilesAccess {
   readonly assertWritable: () => void
 }
 
+/** Ids are used again: that it is still the file. */
+const PIECES = `SELECT piece, content FROM entry_pieces AS p WHERE id = ? AND piece BETWEEN ? AND ?
+  AND EXISTS (SELECT 1 FROM entry_files AS f WHERE f.id = p.id AND f.name = ? AND f.sha256 = ?)`
+
 export interface EntryFiles extends PieceTables {
   /** Removes what has no name and is not being written by this store. */
   removeLeftOvers(): Promise<void>
@@ -94,10 +98,10 @@ export function entryFilesIn({ display, run, assertWritable }: EntryFilesAccess)
           : null,
       ),
 
-    piece: (id, piece) =>
+    pieces: ({ id, name, sha256 }, first, last) =>
       run((database) => {
-        const row = database.cached('SELECT content FROM entry_pieces WHERE id = ? AND piece = ?').get(id, piece)
-        return row === undefined ? null : (row['content'] as Uint8Array)
+        const rows = database.cached(PIECES).all(id, first, last, name, sha256)
+        return new Map(rows.map((row) => [Number(row['piece']), row['content'] as Uint8Array]))
       }),
 
     list: (prefix) =>
