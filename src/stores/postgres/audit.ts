@@ -68,9 +68,12 @@ class Audit {
     try {
       const end = await this.#end(isFirst)
       const last = isLast ? end.last : BigInt(range.before) - 1n < end.last ? BigInt(range.before) - 1n : end.last
+      // A key beyond the head would keep its id from ever being recorded. What is appended meanwhile has row and key. The
+      // server has it ready by the time that all rows are read: it took a tenth of an audit while this thread did nothing.
+      const keys = this.#answer(KEYS_DIFFER, [this.#place.id, String(from), String(isLast ? LAST : last)])
+      keys.catch(() => {})
       await this.#readAll(from, last, end)
-      // A key beyond the head would keep its id from ever being recorded. What is appended meanwhile has row and key.
-      await this.#keys(from, isLast ? LAST : last)
+      this.#keys(this.#told(await keys))
       if (isFirst) await this.#placed(end, isLast)
       if (isLast) {
         this.#head(end)
@@ -92,11 +95,16 @@ class Audit {
     return { last: LAST, hash: null, size: head?.[0] ?? null, head: head?.[1] ?? null, rows: null, misplaced: 0 }
   }
 
+  /** The answer to one query; null where the server can't give it, which is then told. */
+  async #ask(text: string, values: readonly (number | string)[], manner?: string): Promise<readonly Row[] | null> {
+    return this.#told(await this.#answer(text, values, manner))
+  }
+
   /**
-   * The answer to one query; null where the server can't give it, which is then told.
+   * The answer to one query, or why the server can't give it.
    * @param manner statements before it, of one transaction
    */
-  async #ask(text: string, values: readonly (number | string)[], manner?: string): Promise<readonly Row[] | null> {
+  async #answer(text: string, values: readonly (number | string)[], manner?: string): Promise<readonly Row[] | LedgerError> {
     for (let conflicts = 0; ;) {
       this.#signal?.throwIfAborted()
       try {
@@ -108,16 +116,19 @@ class Audit {
           })
         })
       } catch (error) {
-        if (isStandbyConflict(error)) {
-          if (++conflicts < CONFLICTS_MAX) continue
-          this.#missing ??= 'the standby stopped the query: verify on the primary, or raise max_standby_streaming_delay'
-          return null
-        }
-        if (!isDamage(error)) throw error
-        this.#unreadable(null, 'tables and indexes that can be read', error)
-        return null
+        if (isStandbyConflict(error) && ++conflicts < CONFLICTS_MAX) continue
+        if (!(error instanceof LedgerError) || !(isStandbyConflict(error) || isDamage(error))) throw error
+        return error
       }
     }
+  }
+
+  #told(answer: readonly Row[] | LedgerError): readonly Row[] | null {
+    if (!(answer instanceof LedgerError)) return answer
+    if (isStandbyConflict(answer)) {
+      this.#missing ??= 'the standby stopped the query: verify on the primary, or raise max_standby_streaming_delay'
+    } else this.#unreadable(null, 'tables and indexes that can be read', answer)
+    return null
   }
 
   #unreadable(seq: bigint | null, expected: string, { message }: LedgerError): void {
@@ -260,8 +271,7 @@ class Audit {
   }
 
   /** Keys that lead nowhere or elsewhere, and records that no key leads to. */
-  async #keys(first: bigint, last: bigint): Promise<void> {
-    const rows = await this.#ask(KEYS_DIFFER, [this.#place.id, String(first), String(last)])
+  #keys(rows: readonly Row[] | null): void {
     for (const [run_id, seq, keySeq, time, keyTime] of rows ?? []) {
       const place = (seq: unknown, time: unknown): string => (seq === null ? 'nowhere' : `at ${seq}, recorded ${time}`)
       this.#differ(Number(seq ?? keySeq), `run_keys: ${run_id} ${place(seq, time)}`, `run_keys: ${run_id} ${place(keySeq, keyTime)}`)
