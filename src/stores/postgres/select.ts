@@ -115,7 +115,10 @@ export function pageQuery({ id, headersOnly = false }: LedgerPlace, selection: S
   clauses.positions(from, before)
   const order = reverse ? 'DESC' : 'ASC'
   const text = boundedPage(`${clauses.where()} ORDER BY a.seq ${order} LIMIT ${limit}`, order, headersOnly)
-  return { statement: { text }, values: clauses.values }
+  // Planning took longer than finding one record: 1.4 ms of the 2 that `get` took.
+  const isOne = filter.run_id?.length === 1 && from === 0 && Object.values(filter).filter((wanted) => wanted !== undefined).length === 1
+  const statement = isOne ? { name: `cortex_run_${order}_${limit}_${clauses.values.length}_${headersOnly}`, text } : { text }
+  return { statement, values: clauses.values }
 }
 
 export function countQuery(ledger: number, filter: RecordFilter): Query | null {
