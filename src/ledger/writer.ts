@@ -191,15 +191,13 @@ export class Writer {
 
   async #write(batch: readonly Waiting[], before: unknown): Promise<readonly AppendOutcome[]> {
     const work: Work = { batch, looks: 0, sealing: null, confirming: false }
-    let failure = before
+    if (before !== undefined) await this.#afterFailure(work, before, 0)
     for (let race = 0; ; race++) {
-      if (failure !== undefined) await this.#afterFailure(work, failure, race)
       try {
         const outcomes = await this.#attempt(work)
         if (outcomes !== null) return outcomes
-        failure = undefined
       } catch (error) {
-        failure = error
+        await this.#afterFailure(work, error, race)
       }
     }
   }

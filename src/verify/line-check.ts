@@ -2,28 +2,30 @@
  * What one line says by itself: its grammar, its hash and its commitment. Where it belongs in the ledger is not asked
  * here. At most one fault a line, the first in the order: hash, header, the rest of the line, commitment.
  */
-import { asciiText, CLOSE_LIST, CLOSE_OBJECT, Digest, isLowerHex, Memory, Printable, sameBytes } from './bytes.ts'
+import { asciiText, CLOSE_LIST, CLOSE_OBJECT, Digest, isLowerHex, Memory, sameBytes } from './bytes.ts'
+import type { Printable } from './bytes.ts'
 import { isCanonicalJson } from './canonical.ts'
 import type { Sha256 } from './hash.ts'
 import { KEY } from './header-grammar.ts'
 import { HeaderScan } from './header-scan.ts'
 import { FORMAT_VERSION, HEADER_LIMITS } from './header.ts'
+import {
+  ENTRY_OPEN,
+  HASH_LENGTH,
+  HASH_OPEN,
+  HASH_START,
+  HEADER_OPEN,
+  SALT_LENGTH,
+  SALT_OPEN,
+  SIGNATURES_OPEN,
+  WITHHELD,
+} from './line-parts.ts'
 import type { Fault } from './problems.ts'
 import { HEADER_START, headerEnd, saltStandsAt } from './record.ts'
 import { JsonScanner } from './scan.ts'
 import { SIGNATURES_BYTES_MAX, signaturesFault } from './signatures.ts'
 import { decodeText, encodeInto } from './text.ts'
 
-// The fixed parts of a line (record.ts), to be compared eight bytes at a time.
-const HASH_OPEN = new Printable('{"hash":"')
-const HEADER_OPEN = new Printable('","header":{')
-const SIGNATURES_OPEN = new Printable(',"signatures":[')
-const SALT_OPEN = new Printable(',"salt":"')
-const ENTRY_OPEN = new Printable('","entry":{')
-const WITHHELD = new Printable(',"entry":null}')
-const HASH_START = HASH_OPEN.length
-const HASH_LENGTH = 64
-const SALT_LENGTH = 22
 /** As long as headers are without long texts. */
 const LEAF_VIEWS = 1024
 const ENTRY_BYTES_MAX = 16 * 1024 * 1024

@@ -2,22 +2,23 @@
  * Finds what a line says without decoding any of it: whoever reads many records looks at few of their values. It says yes
  * or nothing; of a line that it does not know `readSense` tells what it says, or why it is no record.
  */
-import { CLOSE_LIST, CLOSE_OBJECT, isLowerHex, Memory, Printable } from './bytes.ts'
+import { CLOSE_LIST, CLOSE_OBJECT, isLowerHex, Memory } from './bytes.ts'
 import { KEY } from './header-grammar.ts'
 import { HeaderScan } from './header-scan.ts'
+import {
+  ENTRY_OPEN,
+  HASH_LENGTH,
+  HASH_OPEN,
+  HASH_START,
+  HEADER_OPEN,
+  SALT_LENGTH,
+  SALT_OPEN,
+  SIGNATURES_OPEN,
+  WITHHELD,
+} from './line-parts.ts'
 import { HEADER_START } from './record.ts'
 
-// The fixed parts of a line (record.ts), to be compared eight bytes at a time.
-const HASH_OPEN = new Printable('{"hash":"')
-const HEADER_OPEN = new Printable('","header":{')
-const SIGNATURES_OPEN = new Printable(',"signatures":[')
-const SALT_OPEN = new Printable(',"salt":"')
-const ENTRY_OPEN = new Printable('","entry":{')
-const WITHHELD = new Printable(',"entry":null}')
-const HASH_LENGTH = 64
-export const SALT_LENGTH = 22
-/** Where the line's own hash lies, in bytes from its start. */
-export const HASH_START = HASH_OPEN.length
+/** Behind the line's own hash. */
 export const HASH_END = HASH_START + HASH_LENGTH
 /** From the start of the salt to the `{` of the entry. */
 export const SALT_TO_ENTRY = SALT_LENGTH + ENTRY_OPEN.length - 1

@@ -1,10 +1,9 @@
 /** Appending records that the database seals. */
 import { timeMicros } from '../../ledger/micros.ts'
 import type { SealedFor, UnsealedRecord } from '../../ledger/store.ts'
-import { textArrayLiteral } from './arrays.ts'
 import type { BindMessage } from './bind-message.ts'
 import type { Session } from './session.ts'
-import { storedName } from './writing.ts'
+import { bindFoundBy } from './writing.ts'
 import type { LedgerPlace } from './writing.ts'
 
 const SEAL = {
@@ -28,17 +27,7 @@ function bindSeal(
   message.timeArray(records, ({ header }) => timeMicros(header.timestamp))
   message.int8Array(records, ({ header, isStreamNew }) => (isStreamNew ? 0 : (streams.get(header.stream) as number)))
   for (const piece of [0, 1, 2, 3] as const) text(({ pieces }) => pieces[piece])
-  text(({ header }) => header.run_id)
-  text(({ header }) => header.stream)
-  text(({ header }) => header.type)
-  text(({ header }) => header.actor)
-  text(({ header }) => header.action)
-  text(({ header }) => header.outcome)
-  text(({ header }) => header.correlation_id)
-  text(({ header }) => header.causation_id)
-  text(({ provider }) => storedName(provider))
-  text(({ model }) => storedName(model))
-  text(({ header }) => textArrayLiteral(header.tags))
+  bindFoundBy(message, records)
   let bytes = text(({ salt }) => salt)
   bytes += text(({ entry_text }) => entry_text)
   message.setInt8(bytesAt, bytes)

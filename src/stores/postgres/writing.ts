@@ -1,6 +1,6 @@
 /** The ledger's end and appending to it, on one connection. */
 import { LedgerError } from '../../ledger/errors.ts'
-import type { Head, SealedRecord, StateRequest, StoreState } from '../../ledger/store.ts'
+import type { Head, SealedRecord, StateRequest, StoreState, UnsealedHeader } from '../../ledger/store.ts'
 import { textArray, textArrayLiteral } from './arrays.ts'
 import type { BindMessage } from './bind-message.ts'
 import type { Row } from './bound-query.ts'
@@ -66,6 +66,33 @@ export async function readState(session: Session, place: LedgerPlace, request: S
   return { head, streams, runs, now }
 }
 
+/** What a record is found by, sealed or not. */
+interface FoundBy {
+  readonly header: Pick<UnsealedHeader, 'run_id' | 'stream' | 'type' | 'actor' | 'action' | 'outcome'> & {
+    readonly correlation_id?: string | undefined
+    readonly causation_id?: string | undefined
+    readonly tags?: readonly string[] | undefined
+  }
+  readonly provider: string | null
+  readonly model: string | null
+}
+
+/** The columns that queries look at, as both ways to append take them: from run_id to tags. */
+export function bindFoundBy(message: BindMessage, records: readonly FoundBy[]): void {
+  const text = (pick: (record: FoundBy) => string | null | undefined): number => message.textArray(records, pick)
+  text(({ header }) => header.run_id)
+  text(({ header }) => header.stream)
+  text(({ header }) => header.type)
+  text(({ header }) => header.actor)
+  text(({ header }) => header.action)
+  text(({ header }) => header.outcome)
+  text(({ header }) => header.correlation_id)
+  text(({ header }) => header.causation_id)
+  text(({ provider }) => storedName(provider))
+  text(({ model }) => storedName(model))
+  text(({ header }) => textArrayLiteral(header.tags))
+}
+
 /** What `append_records` takes, column by column: a row's values lie side by side in the arrays. */
 function bindAppend(message: BindMessage, place: LedgerPlace, records: readonly SealedRecord[], { size, hash }: Head): Buffer {
   message.begin(APPEND.name)
@@ -78,17 +105,7 @@ function bindAppend(message: BindMessage, place: LedgerPlace, records: readonly 
   message.timeArray(records, ({ header }) => timeMicros(header.recorded_at))
   message.timeArray(records, ({ header }) => timeMicros(header.timestamp))
   message.int8Array(records, ({ header }) => header.stream_version)
-  text(({ header }) => header.run_id)
-  text(({ header }) => header.stream)
-  text(({ header }) => header.type)
-  text(({ header }) => header.actor)
-  text(({ header }) => header.action)
-  text(({ header }) => header.outcome)
-  text(({ header }) => header.correlation_id)
-  text(({ header }) => header.causation_id)
-  text(({ provider }) => storedName(provider))
-  text(({ model }) => storedName(model))
-  text(({ header }) => textArrayLiteral(header.tags))
+  bindFoundBy(message, records)
   // What a record is, and not what finds it.
   let bytes = text((record) => record.hash)
   bytes += text(({ header_text }) => header_text)
