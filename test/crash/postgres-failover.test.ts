@@ -184,6 +184,8 @@ describe.skipIf(clusterMissing !== null)('PostgreSQL', () => {
       const text = 'SELECT sum(confl_snapshot + confl_lock + confl_bufferpin)::int AS sum FROM pg_stat_database_conflicts'
       return (await sql<{ sum: number }>(standbyUrl, text))[0]!.sum
     }
+    // It may be behind the first records still.
+    while ((await reader.count({ action: 'm' })) === 0) await pause(10)
     let next = 0
     for (let round = 0; round < scale(3, 60) || (await conflicts()) < scale(2, 20); round++) {
       for await (const { seq } of reader.read({ from: next })) expect(seq).toBe(next++)

@@ -104,6 +104,8 @@ export function inspectSchema(database: Database): SchemaState {
   if (applicationId !== APPLICATION_ID) {
     const objects = Number(database.pragma('SELECT count(*) FROM sqlite_schema'))
     if (applicationId === 0 && version === 0 && objects === 0) return 'empty'
+    // Another process made the ledger between these questions: its tables come in one transaction with the id.
+    if (applicationId === 0 && Number(database.pragma('PRAGMA application_id')) === APPLICATION_ID) return inspectSchema(database)
     throw new LedgerError('not_a_ledger', `${database.path} is an SQLite database, but no ledger: check the path`, {
       application_id: applicationId,
     })
